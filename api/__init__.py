@@ -1,0 +1,1 @@
+"""The HTTP service: requests in, lists out, and nothing learned here."""

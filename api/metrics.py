@@ -1,0 +1,75 @@
+"""What the service counts, for Prometheus."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MILLISECONDS = (0.5, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 500, 1000, 2500)
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """The counters of one process; with several workers Prometheus' files add them up."""
+
+    requests: Counter
+    latency: Histogram
+    levels: Counter
+    degraded: Counter
+    loaded_releases: Counter
+    refused_releases: Counter
+
+
+# The one object at module level: the client library registers collectors once a process.
+METRICS = Metrics(
+    requests=Counter("recsys_requests", "Requests answered", ["route", "status"]),
+    latency=Histogram(
+        "recsys_request_seconds", "Time to answer", ["route"], buckets=[ms / 1000 for ms in MILLISECONDS]
+    ),
+    levels=Counter("recsys_answers", "Lists answered, by level", ["surface", "level"]),
+    degraded=Counter("recsys_degraded", "Answers made without a part that failed", ["part"]),
+    loaded_releases=Counter("recsys_releases_loaded", "Releases put into service"),
+    refused_releases=Counter("recsys_releases_refused", "Releases that the pointer named but that could not be loaded"),
+)
+
+
+def exposition() -> tuple[bytes, str]:
+    """The text that Prometheus reads, over all workers, and its media type."""
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)
+        return generate_latest(registry), CONTENT_TYPE_LATEST
+    return generate_latest(), CONTENT_TYPE_LATEST
+
+
+class Measured:
+    """ASGI middleware: counts and times each request under its route, never under its path."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on and watch its answer start."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start = time.perf_counter()
+        status = 500
+
+        async def watching(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watching)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            METRICS.requests.labels(route, str(status)).inc()
+            METRICS.latency.labels(route).observe(time.perf_counter() - start)

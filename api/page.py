@@ -1,0 +1,75 @@
+"""What the trial page asks for beside the public contract; off where ``serve.page`` is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Query, Request, Response
+from pydantic_core import to_json
+
+from api.routes import NEVER_KEPT, engine_of, state_of
+from api.schemas import Id, UserId
+from recsys.arrays import Int32
+
+router = APIRouter(prefix="/page", include_in_schema=False)
+
+Limit = Annotated[int, Query(ge=1, le=200)]
+
+
+@router.get("/users")
+async def users(request: Request, prefix: Annotated[str, Query(max_length=100)] = "", limit: Limit = 20) -> Response:
+    """Users to pick from: those whose id begins with ``prefix``, or those with the longest histories."""
+    engine = engine_of(request)
+    lengths = np.diff(engine.users.history.indptr)
+    if prefix:
+        rows = engine.users.embeddings.ids.starting_with(prefix, limit)
+    else:
+        rows = np.argsort(-lengths, kind="stable")[:limit].astype(np.int32)
+    ids = engine.users.embeddings.ids.ids(rows)
+    found = [{"user_id": id_, "items": int(lengths[row])} for id_, row in zip(ids, rows, strict=True)]
+    return _json({"users": found})
+
+
+@router.get("/users/{user_id}/history")
+async def history(request: Request, user_id: UserId, limit: Limit = 50) -> Response:
+    """A user's newest items, described, as the state store remembers them now."""
+    engine = engine_of(request)
+    state, degraded = await state_of(request, engine, user_id)
+    if state is None:
+        return _json({"user_id": user_id, "known": False, "seen": 0, "degraded": degraded, "items": []})
+    rows = engine.items.ids.rows_of_keys(state.recent[:limit])
+    known = rows >= 0
+    items = _described(request, rows[known])
+    for item, time in zip(items, state.times[:limit][known].tolist(), strict=True):
+        if time:
+            item["time"] = datetime.fromtimestamp(time, UTC).isoformat()
+    content = {"user_id": user_id, "known": True, "seen": len(state.seen), "degraded": degraded, "items": items}
+    return _json(content)
+
+
+@router.get("/items")
+async def items(
+    request: Request,
+    q: Annotated[str, Query(max_length=100)] = "",
+    ids: Annotated[list[Id] | None, Query(max_length=500)] = None,
+    limit: Limit = 20,
+) -> Response:
+    """Items described: those with these ``ids``, in their order, or those whose title holds ``q``."""
+    engine = engine_of(request)
+    if ids is not None:
+        rows = engine.items.ids.rows(ids)
+        return _json({"items": _described(request, rows[rows >= 0])})
+    if not q:
+        rows = np.argsort(-engine.popularity, kind="stable")[:limit].astype(np.int32)
+        return _json({"items": _described(request, rows)})
+    return _json({"items": _described(request, engine.catalogue.search(q, limit))})
+
+
+def _described(request: Request, rows: Int32) -> list[dict[str, Any]]:
+    return engine_of(request).catalogue.describe(rows)
+
+
+def _json(content: dict[str, Any]) -> Response:
+    return Response(to_json(content), headers=NEVER_KEPT, media_type="application/json")

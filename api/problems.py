@@ -1,0 +1,148 @@
+"""Errors as RFC 9457 problem documents: what came, what was wanted, what to do."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from pydantic_core import to_json
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+BODY_LIMIT = 1_000_000
+"""Bytes; a history of a thousand long ids fits."""
+MEDIA_TYPE = "application/problem+json"
+
+
+class FieldProblem(BaseModel):
+    """One thing wrong with a request."""
+
+    field: str = Field(examples=["query.k"])
+    problem: str = Field(examples=["Input should be less than or equal to 500"])
+    got: str = Field(examples=["501"])
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457."""
+
+    type: str = Field("about:blank", examples=["about:blank"])
+    title: str = Field(examples=["Unprocessable Content"])
+    status: int = Field(examples=[422])
+    detail: str = Field(examples=["query.k: Input should be less than or equal to 500, but it is 501"])
+    errors: list[FieldProblem] = []
+
+
+class Problem(HTTPException):
+    """Raise to answer with a problem document."""
+
+    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(status, detail, headers)
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"description": text, "content": {MEDIA_TYPE: {"schema": ProblemDocument.model_json_schema()}}}
+    for status, text in {
+        413: "The body is too large",
+        422: "The request is malformed; each error names its field",
+        503: "No release is loaded yet",
+    }.items()
+}
+NOT_FOUND: dict[int | str, dict[str, Any]] = {
+    404: {
+        "description": "The release does not know the item",
+        "content": {MEDIA_TYPE: {"schema": ProblemDocument.model_json_schema()}},
+    }
+}
+
+
+def document(
+    status: int, detail: str, errors: list[FieldProblem] | None = None, headers: dict[str, str] | None = None
+) -> Response:
+    """A problem document as a response."""
+    try:
+        title = HTTPStatus(status).phrase
+    except ValueError:
+        title = "Error"
+    body = ProblemDocument(type="about:blank", title=title, status=status, detail=detail, errors=errors or [])
+    content = to_json(body, exclude_none=True)
+    return Response(content, status, headers={**(headers or {}), "Cache-Control": "no-store"}, media_type=MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of the app a problem document."""
+
+    async def http(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101  registered for this type
+        return document(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+
+    async def invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101  registered for this type
+        errors = [_field_problem(finding) for finding in error.errors()]
+        detail = "; ".join(f"{e.field}: {e.problem}, but it is {e.got}" for e in errors[:3])
+        return document(422, detail, errors)
+
+    async def unexpected(_: Request, __: Exception) -> Response:
+        return document(500, "this is a bug of the service; its log says more")
+
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(Exception, unexpected)
+
+
+def _field_problem(finding: dict[str, Any]) -> FieldProblem:
+    field = ".".join(str(part) for part in finding["loc"])
+    got = "missing" if finding["type"] == "missing" else _short(finding.get("input"))
+    return FieldProblem(field=field, problem=finding["msg"], got=got)
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    # What came may hold anything; what goes back must be printable.
+    text = text.encode("unicode_escape").decode("ascii")
+    return text if len(text) <= 80 else f"{text[:60]}… ({len(text):,} characters)"
+
+
+class TooLarge(Exception):  # noqa: N818  a signal between two functions of this module
+    """More body has come than is accepted."""
+
+
+class BodyLimit:
+    """ASGI middleware: refuse a body over the limit with 413 before it is all read."""
+
+    def __init__(self, app: ASGIApp, limit: int = BODY_LIMIT) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count what comes in."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        detail = f"the body is over {self._limit:,} bytes: send less, a history needs only its newest items"
+        if declared.isdigit() and int(declared) > self._limit:
+            await document(413, detail)(scope, receive, send)
+            return
+        came, started = 0, False
+
+        async def counting() -> Message:
+            nonlocal came
+            message = await receive()
+            came += len(message.get("body", b""))
+            if came > self._limit:
+                raise TooLarge
+            return message
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, counting, sending)
+        except TooLarge:
+            if not started:
+                await document(413, detail)(scope, receive, send)

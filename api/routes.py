@@ -1,0 +1,199 @@
+"""The endpoints."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import numpy as np
+from fastapi import APIRouter, Request, Response
+from pydantic_core import to_json
+
+from api.live import Live
+from api.metrics import METRICS, exposition
+from api.problems import NOT_FOUND, PROBLEMS, Problem
+from api.schemas import Answer, CurrentRelease, Health, HistoryEntry, ItemId, K, RecommendRequest, SimilarAnswer, UserId
+from recsys.arrays import Float32
+from recsys.assembly import ITEMS_INDEX, Engine
+from recsys.errors import StoreError, unknown_choice
+from recsys.pipeline import Answer as Ranked
+from recsys.retrieval import Query
+from recsys.stores import UserState, UserStateStore
+
+log = logging.getLogger(__name__)
+router = APIRouter(responses=PROBLEMS)
+
+USER_STATE = "user-state"
+"""What ``degraded`` says while the state store does not answer."""
+SIMILAR = "similar"
+NEVER_KEPT = {"Cache-Control": "no-store"}
+"""For lists that the next event may change."""
+
+
+@router.get("/recommend", response_model=Answer)
+async def recommend(request: Request, user_id: UserId, k: K = 20) -> Response:
+    """The k best unseen items for a user: known, new or never heard of."""
+    engine = engine_of(request)
+    state, degraded = await state_of(request, engine, user_id)
+    query = engine.resolver.known(user_id, state, datetime.now(UTC))
+    ranked = engine.recommenders["home"].recommend([query], k)
+    return _answer(engine, ranked, "home", {"user_id": user_id}, degraded, NEVER_KEPT)
+
+
+@router.post("/recommend", response_model=Answer)
+async def recommend_anonymous(request: Request, body: RecommendRequest) -> Response:
+    """The k best items for a visitor of whom only a history is known; nothing is stored."""
+    engine = engine_of(request)
+    weights = _weights(engine, body.history)
+    history = [entry.item_id for entry in body.history]
+    query = engine.resolver.anonymous(history, weights, datetime.now(UTC))
+    ranked = engine.recommenders["home"].recommend([query], body.k)
+    return _answer(engine, ranked, "home", {"user_id": None}, [], NEVER_KEPT)
+
+
+@router.get("/items/{item_id}/similar", response_model=SimilarAnswer, responses=NOT_FOUND)
+async def similar(request: Request, item_id: ItemId, k: K = 20) -> Response:
+    """The k items most like one item, by the angle between their vectors."""
+    engine = engine_of(request)
+    row = engine.items.ids.rows([item_id])
+    if row[0] < 0:
+        raise Problem(404, f"release {engine.id} does not know item {item_id!r}: ids are those of the event log")
+    if unchanged := _unchanged(request, engine):
+        return unchanged
+    query = Query(now=datetime.now(UTC), vector=engine.directions[row[0]], level=SIMILAR, seen=row)
+    ranked = engine.recommenders[SIMILAR].recommend([query], k)
+    return _answer(engine, ranked, SIMILAR, {"item_id": item_id}, [], _kept(engine))
+
+
+@router.get("/popular", response_model=Answer)
+async def popular(request: Request, k: K = 20) -> Response:
+    """The k most popular items, the same for everybody."""
+    engine = engine_of(request)
+    if unchanged := _unchanged(request, engine):
+        return unchanged
+    ranked = engine.recommenders["home"].recommend([Query(now=datetime.now(UTC))], k)
+    return _answer(engine, ranked, "home", {"user_id": None}, [], _kept(engine))
+
+
+@router.get("/releases/current", response_model=CurrentRelease)
+async def current_release(request: Request) -> Response:
+    """The release that answers, and why a newer one does not, if one could not be loaded."""
+    engine, refused = engine_of(request), live_of(request).refused
+    found = CurrentRelease(
+        release=engine.id,
+        users=len(engine.users.embeddings.ids),
+        items=len(engine.items.ids),
+        dimensions=engine.indexes[ITEMS_INDEX].shape[1],
+        indexes={name: index.backend for name, index in engine.indexes.items()},
+        surfaces=sorted(engine.surfaces),
+        refused=refused[1] if refused else None,
+    )
+    return Response(to_json(found), headers=NEVER_KEPT, media_type="application/json")
+
+
+@router.get("/healthz")
+async def healthz() -> Health:
+    """The process is alive."""
+    return Health(status="ok")
+
+
+@router.get("/readyz")
+async def readyz(request: Request) -> Health:
+    """A release is loaded, so requests can be answered; a lost state store only degrades them."""
+    engine = engine_of(request)
+    degraded = []
+    try:
+        await store_of(request).ping()
+    except StoreError:
+        degraded.append(USER_STATE)
+    return Health(status="ok", release=engine.id, degraded=degraded)
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics() -> Response:
+    """Counters and histograms for Prometheus."""
+    text, media_type = exposition()
+    return Response(text, headers=NEVER_KEPT, media_type=media_type)
+
+
+def live_of(request: Request) -> Live:
+    """What the app was created with."""
+    return cast(Live, request.app.state.live)
+
+
+def store_of(request: Request) -> UserStateStore:
+    """The state store that the app opened."""
+    return cast(UserStateStore, request.app.state.users)
+
+
+def engine_of(request: Request) -> Engine:
+    """The engine that answers this request: read once, kept until the answer is made. 503 before there is one."""
+    live = live_of(request)
+    if live.current is None:
+        why = live.refused[1] if live.refused else "no release is promoted: run `recsys train`"
+        raise Problem(503, f"nothing can be answered yet: {why}", {"Retry-After": "1"})
+    return live.current
+
+
+async def state_of(request: Request, engine: Engine, user: str) -> tuple[UserState | None, list[str]]:
+    """What is remembered of a user; while the store does not answer, what the release learned of them."""
+    try:
+        (state,) = await store_of(request).get([user], engine.id)
+    except StoreError:
+        return engine.users.find([user])[0], [USER_STATE]
+    return state, []
+
+
+def _weights(engine: Engine, history: list[HistoryEntry]) -> Float32:
+    kinds = engine.card.kinds
+    for place, entry in enumerate(history):
+        if entry.event not in kinds:
+            raise Problem(422, f"body.history.{place}.event: {unknown_choice('kind of event', entry.event, kinds)}")
+    values = [kinds[entry.event].weigh(np.array([entry.value]))[0] for entry in history]
+    return np.array(values, np.float32)
+
+
+def _answer(
+    engine: Engine,
+    ranked: Ranked,
+    surface: str,
+    subject: dict[str, str | None],
+    degraded: list[str],
+    headers: dict[str, str],
+) -> Response:
+    # A plain dictionary: building and checking models costs more than the search.
+    found = ranked.candidates
+    count = int(found.filled[0].sum())
+    ids = engine.items.ids.ids(found.rows[0, :count])
+    scores, sources = found.scores[0, :count].tolist(), ranked.sources(0)
+    parts = [*degraded, *ranked.degraded]
+    content: dict[str, Any] = {
+        **subject,
+        "surface": surface,
+        "release": engine.id,
+        "level": ranked.levels[0],
+        "degraded": parts,
+        "items": [
+            {"item_id": ids[place], "rank": place + 1, "score": round(scores[place], 6), "sources": sources[place]}
+            for place in range(count)
+        ],
+        "request_id": secrets.token_hex(8),
+    }
+    METRICS.levels.labels(surface, ranked.levels[0]).inc()
+    for part in parts:
+        METRICS.degraded.labels(part).inc()
+    # A list made without some part must not outlive the failure.
+    headers = NEVER_KEPT if parts else headers
+    return Response(to_json(content), headers=headers, media_type="application/json")
+
+
+def _kept(engine: Engine) -> dict[str, str]:
+    """For lists that depend on the release alone: keep them, but ask whether the release is still the same."""
+    return {"Cache-Control": "no-cache", "ETag": f'"{engine.id}"'}
+
+
+def _unchanged(request: Request, engine: Engine) -> Response | None:
+    tags = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    return Response(status_code=304, headers=_kept(engine)) if f'"{engine.id}"' in tags else None

@@ -1,0 +1,108 @@
+"""What requests and answers look like."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Len
+from fastapi import Path, Query
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+ID_LENGTH = 1000
+MAX_K = 500
+MAX_HISTORY = 1000
+
+
+def _printable(text: str) -> str:
+    if any(character < " " or character == "\x7f" for character in text):
+        raise ValueError("ids must not hold control characters")
+    return text
+
+
+Id = Annotated[str, Field(min_length=1, max_length=ID_LENGTH), AfterValidator(_printable)]
+UserId = Annotated[Id, Query(description="Anybody: unknown users are answered from the ladder.", examples=["196"])]
+ItemId = Annotated[Id, Path(description="An item of the release.", examples=["50"])]
+K = Annotated[int, Query(ge=1, le=MAX_K, description="How many items.")]
+
+
+class Strict(BaseModel):
+    """No unknown fields, no coercion between types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class HistoryEntry(Strict):
+    """One item that the visitor took."""
+
+    item_id: Id
+    event: str = Field(default="play", max_length=100, description="A kind of event that the release knows.")
+    value: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="A rating, a count.")
+
+
+class RecommendRequest(Strict):
+    """What an anonymous visitor did, newest first."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"examples": [{"history": [{"item_id": "50", "event": "play"}], "k": 20}]},
+    )
+
+    history: Annotated[list[HistoryEntry], Len(0, MAX_HISTORY)]
+    k: int = Field(default=20, ge=1, le=MAX_K)
+
+
+class RankedItem(BaseModel):
+    """One slot of a list."""
+
+    item_id: str = Field(examples=["174"])
+    rank: int = Field(examples=[1], description="From 1.")
+    score: float = Field(examples=[0.0164], description="Higher is better; comparable within one answer only.")
+    sources: list[str] = Field(examples=[["nearest"]], description="Who proposed the item.")
+
+
+class Answer(BaseModel):
+    """A list and what made it."""
+
+    user_id: str | None = Field(examples=["196"])
+    surface: str = Field(examples=["home"])
+    release: str = Field(examples=["2026-11-23T02-47-10"])
+    level: str = Field(
+        examples=["personal"],
+        description="personal: a learned vector · recent: folded in from recent items · popular · similar · none",
+    )
+    degraded: list[str] = Field(examples=[[]], description="Parts that failed and were done without.")
+    items: list[RankedItem]
+    request_id: str = Field(examples=["5f3a9c0e7b1d4a26"])
+
+
+class SimilarAnswer(BaseModel):
+    """Items like one item."""
+
+    item_id: str = Field(examples=["50"])
+    surface: str = Field(examples=["similar"])
+    release: str = Field(examples=["2026-11-23T02-47-10"])
+    level: str = Field(examples=["similar"])
+    degraded: list[str] = Field(examples=[[]])
+    items: list[RankedItem]
+    request_id: str = Field(examples=["5f3a9c0e7b1d4a26"])
+
+
+class CurrentRelease(BaseModel):
+    """The release that answers."""
+
+    release: str = Field(examples=["2026-11-23T02-47-10"])
+    users: int = Field(examples=[943])
+    items: int = Field(examples=[1682])
+    dimensions: int = Field(examples=[64])
+    indexes: dict[str, str] = Field(examples=[{"items": "exact", "similar": "exact"}])
+    surfaces: list[str] = Field(examples=[["home", "similar"]])
+    refused: str | None = Field(None, description="Why a newer release could not be loaded, if one could not.")
+
+
+class Health(BaseModel):
+    """Alive, and able to answer."""
+
+    status: str = Field(examples=["ok"])
+    release: str | None = Field(None, examples=["2026-11-23T02-47-10"])
+    degraded: list[str] = Field(default=[], examples=[[]])

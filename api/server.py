@@ -1,0 +1,105 @@
+"""``recsys serve``: the embedded store if there is to be one, and workers that answer."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import uvicorn
+from fastapi import FastAPI
+from threadpoolctl import threadpool_limits
+from uvicorn.supervisors import Multiprocess
+
+import index
+from recsys.errors import SettingsError
+from recsys.releases import ReleaseStore
+from recsys.settings import Settings, State
+from recsys.stores import open_store
+from recsys.stores.embedded import EmbeddedServer
+
+
+def worker_app(settings: Settings) -> FastAPI:
+    """The application of one worker process, made inside it."""
+    # Registers collectors on import, which must find PROMETHEUS_MULTIPROC_DIR set.
+    from api.app import create_app  # noqa: PLC0415
+    from api.live import Live  # noqa: PLC0415
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # One request uses one core; parallel requests are what the others are for.
+    threadpool_limits(1)
+    return create_app(
+        Live(ReleaseStore(settings.releases.folder), index.load),
+        partial(open_store, settings.state),
+        watch_seconds=settings.serve.watch_seconds,
+        with_page=settings.serve.page,
+    )
+
+
+def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
+    """Answer until SIGINT or SIGTERM. ``announce`` is told the address once the socket is bound.
+
+    SettingsError if the address cannot be bound; StoreError if the embedded store does not start.
+    """
+    with contextlib.ExitStack() as stack:
+        bound = stack.enter_context(_bound(settings.serve.host, settings.serve.port))
+        settings = settings.model_copy(update={"state": stack.enter_context(_state(settings.state))})
+        stack.enter_context(_shared_metrics())
+        config = uvicorn.Config(
+            partial(worker_app, settings),
+            factory=True,
+            workers=settings.serve.workers,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=5,
+        )
+        host, port = bound.getsockname()[:2]
+        announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        server = uvicorn.Server(config)
+        if settings.serve.workers == 1:
+            server.run(sockets=[bound])
+        else:
+            Multiprocess(config, target=server.run, sockets=[bound]).run()
+
+
+@contextlib.contextmanager
+def _bound(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind((host, port))
+        except OSError as error:
+            raise SettingsError(
+                f"{host}:{port} cannot be listened on ({error.strerror}): choose another with --port, 0 for any"
+            ) from error
+        bound.set_inheritable(True)  # noqa: FBT003
+        yield bound
+
+
+@contextlib.contextmanager
+def _state(state: State) -> Iterator[State]:
+    """Where the workers find the user states: the URL that was configured, or an embedded server of ours."""
+    if state.url is not None:
+        yield state
+        return
+    with EmbeddedServer(state) as server:
+        yield server.state
+
+
+@contextlib.contextmanager
+def _shared_metrics() -> Iterator[None]:
+    """A folder in which the workers' counters meet."""
+    folder = tempfile.mkdtemp(prefix="recsys-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    try:
+        yield
+    finally:
+        del os.environ["PROMETHEUS_MULTIPROC_DIR"]
+        shutil.rmtree(folder, ignore_errors=True)

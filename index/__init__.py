@@ -1,0 +1,37 @@
+"""Approximate nearest-neighbour indexes: building, measuring, loading. To add one: one file and one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from recsys.arrays import Float32
+from recsys.retrieval import VectorIndex
+from recsys.tables import Table
+
+
+class Backend(Protocol):
+    """What the table lists: a class that builds and loads one kind of index."""
+
+    def build(self, vectors: Float32, **options: object) -> VectorIndex:
+        """Build over item vectors, float32 (n, d); the options are the backend's own."""
+        ...
+
+    def load(self, folder: Path, vectors: Float32) -> VectorIndex:
+        """Open what ``save`` wrote."""
+        ...
+
+
+BACKENDS: Table[Backend] = Table(
+    "index backend",
+    {
+        "exact": "index.exact:Exact",
+        "faiss-hnsw": "index.faiss_hnsw:FaissHnsw",
+    },
+    extra="serve",
+)
+
+
+def load(backend: str, folder: Path, vectors: Float32) -> VectorIndex:
+    """Open a saved index over the mapped vectors that it was built from."""
+    return BACKENDS[backend].load(folder, vectors)

@@ -1,0 +1,71 @@
+"""Exact search: one matrix product in blocks. The referee, and the right backend for small catalogues."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from recsys.arrays import Float32
+from recsys.candidates import Candidates
+from recsys.retrieval import check_queries, check_vectors, pad
+
+BLOCK_BYTES = 64 * 2**20
+"""Scores held at once: large enough for BLAS, small enough for many workers."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exact:
+    """The k largest inner products, computed. Keeps no files: it searches the release's own vectors in place.
+
+    Equal scores come in the order of rows.
+    """
+
+    backend: ClassVar[str] = "exact"
+    vectors: Float32
+
+    @classmethod
+    def build(cls, vectors: Float32) -> Exact:
+        """Nothing to build; the vectors are checked."""
+        return cls(check_vectors(vectors))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, d)."""
+        return self.vectors.shape[0], self.vectors.shape[1]
+
+    def search(self, queries: Float32, k: int) -> Candidates:
+        """Score everything, keep the k best."""
+        queries = check_queries(queries, self.shape, k)
+        n = len(self.vectors)
+        best = min(k, n)
+        rows = np.empty((len(queries), best), np.int32)
+        scores = np.empty((len(queries), best), np.float32)
+        block = max(1, BLOCK_BYTES // (4 * max(n, 1)))
+        for start in range(0, len(queries), block):
+            part = slice(start, start + block)
+            rows[part], scores[part] = _best(queries[part] @ self.vectors.T, best)
+        return pad(rows, scores, k)
+
+    def save(self, folder: Path) -> None:
+        """Nothing: the vectors are the release's."""
+
+    @classmethod
+    def load(cls, folder: Path, vectors: Float32) -> Exact:  # noqa: ARG003  other backends have files
+        """Search the mapped vectors; workers share their pages."""
+        return cls(vectors)
+
+
+def _best(scores: Float32, k: int) -> tuple[np.ndarray, np.ndarray]:
+    n = scores.shape[1]
+    if k < n:
+        chosen = np.argpartition(scores, n - k, axis=1)[:, n - k :]
+        # Ascending rows first, so that the stable sort below orders equal scores by row.
+        chosen.sort(axis=1)
+    else:
+        chosen = np.broadcast_to(np.arange(n), scores.shape)
+    values = np.take_along_axis(scores, chosen, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")
+    return np.take_along_axis(chosen, order, axis=1), np.take_along_axis(values, order, axis=1)

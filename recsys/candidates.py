@@ -1,0 +1,201 @@
+"""The one value that flows from sources through steps to an answer.
+
+A ranked answer, a source's proposal and a batch of a thousand users are all :class:`Candidates`, so online
+and offline run the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+
+from recsys.arrays import Bool, Float32, Int32
+
+NONE = np.int32(-1)
+EMPTY = np.float32(-np.inf)
+
+
+def _no_signals() -> Mapping[str, Float32]:
+    return MappingProxyType({})
+
+
+RANK_CONSTANT = 60
+"""Cormack, Clarke & Büttcher (2009) fuse with 1 / (60 + rank)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """Items proposed for q queries, n slots each.
+
+    ``rows``: int32 (q, n), the item's row, -1 where the slot is empty. ``scores``: float32 (q, n), higher is
+    better, -inf where empty. ``signals``: name of a source → float32 (q, n), what it said of the item, nan
+    where it did not propose it.
+
+    Laws: an item stands at most once in a query's slots; only :meth:`top` sorts.
+    """
+
+    rows: Int32
+    scores: Float32
+    signals: Mapping[str, Float32] = field(default_factory=_no_signals)
+
+    def __post_init__(self) -> None:
+        if self.rows.ndim != 2 or self.rows.shape != self.scores.shape:
+            raise ValueError(f"rows are {self.rows.shape} and scores {self.scores.shape}: both must be (q, n)")
+        for name, signal in self.signals.items():
+            if signal.shape != self.rows.shape:
+                raise ValueError(f"signal {name!r} is {signal.shape} and rows are {self.rows.shape}: they must match")
+
+    @classmethod
+    def empty(cls, queries: int, slots: int = 0) -> Candidates:
+        """Empty slots for each of ``queries``."""
+        return cls(np.full((queries, slots), NONE), np.full((queries, slots), EMPTY))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(q, n)."""
+        return self.rows.shape[0], self.rows.shape[1]
+
+    @property
+    def filled(self) -> Bool:
+        """Which slots hold an item, bool (q, n)."""
+        return self.rows >= 0
+
+    def keep(self, mask: Bool) -> Candidates:
+        """Empty the slots where ``mask``, bool (q, n), is False."""
+        return Candidates(
+            np.where(mask, self.rows, NONE),
+            np.where(mask, self.scores, EMPTY),
+            {name: np.where(mask, signal, np.float32(np.nan)) for name, signal in self.signals.items()},
+        )
+
+    def top(self, k: int) -> Candidates:
+        """The k best of each query, best first, in exactly k slots; equal scores keep their order.
+
+        >>> Candidates(np.array([[4, 7, 9]], np.int32), np.array([[1, 3, 2]], np.float32)).top(2).rows
+        array([[7, 9]], dtype=int32)
+        """
+        if k < 0:
+            raise ValueError(f"k is {k}: it must not be negative")
+        order = np.argsort(-self.scores, axis=1, kind="stable")[:, :k]
+        missing = k - order.shape[1]
+
+        def pick(values: np.ndarray, nothing: np.generic) -> np.ndarray:
+            picked = np.take_along_axis(values, order, axis=1)
+            if missing > 0:
+                picked = np.pad(picked, ((0, 0), (0, missing)), constant_values=nothing)
+            return picked
+
+        return Candidates(
+            pick(self.rows, NONE),
+            pick(self.scores, EMPTY),
+            {name: pick(signal, np.float32(np.nan)) for name, signal in self.signals.items()},
+        )
+
+
+def reciprocal_ranks(candidates: Candidates) -> Float32:
+    """1 / (60 + rank) of each slot by its score, float32 (q, n); 0 where empty."""
+    ranks = np.argsort(np.argsort(-candidates.scores, axis=1, kind="stable"), axis=1, kind="stable") + 1
+    return np.where(candidates.filled, 1.0 / (RANK_CONSTANT + ranks), 0.0).astype(np.float32)
+
+
+def fuse(proposals: Mapping[str, Candidates]) -> Candidates:
+    """One list from several sources, by reciprocal rank: their scores share no scale, their ranks do.
+
+    Each item stands once, scored by the sum of 1 / (60 + rank) over the sources that proposed it, with what
+    each said of it as a signal under the source's name. Cormack, Clarke & Büttcher (2009).
+    Laws: the order of the sources changes scores only by float rounding; fusing one source keeps its order.
+    """
+    if not proposals:
+        raise ValueError("nothing to fuse: give at least one source's candidates")
+    parts = list(proposals.values())
+    if len({part.shape[0] for part in parts}) > 1:
+        raise ValueError(f"sources answered for {[part.shape[0] for part in parts]} queries: q must match")
+    rows = np.concatenate([part.rows for part in parts], axis=1)
+    shares = np.concatenate([reciprocal_ranks(part) for part in parts], axis=1)
+    if len(parts) == 1:
+        (name,) = proposals
+        scores = np.where(rows >= 0, shares, EMPTY)
+        return Candidates(rows, scores, {name: np.where(rows >= 0, parts[0].scores, np.float32(np.nan))})
+
+    first, scores = _sum_over_repeats(rows, shares)
+    signals = {}
+    start = 0
+    for name, part in proposals.items():
+        said = np.full(rows.shape, np.nan, np.float32)
+        said[:, start : start + part.shape[1]] = np.where(part.filled, part.scores, np.float32(np.nan))
+        signals[name] = _spread_to_first(rows, said)
+        start += part.shape[1]
+    return Candidates(rows, scores, signals).keep(first)
+
+
+def _groups(rows: Int32) -> tuple[np.ndarray, np.ndarray]:
+    """Slots sorted so that repeats of an item stand together, and the group each sorted slot starts or joins."""
+    queries, slots = rows.shape
+    offsets = np.arange(queries, dtype=np.int64)[:, None] << 32
+    codes = (offsets + np.where(rows >= 0, rows, np.int64(2**31)).astype(np.int64)).ravel()
+    order = np.argsort(codes, kind="stable")
+    starts = np.concatenate([[True], codes[order][1:] != codes[order][:-1]]) if slots * queries else np.zeros(0, bool)
+    return order, starts
+
+
+def _sum_over_repeats(rows: Int32, shares: Float32) -> tuple[Bool, Float32]:
+    order, starts = _groups(rows)
+    first = np.zeros(rows.size, bool)
+    first[order[starts]] = True
+    totals = np.full(rows.size, EMPTY, np.float32)
+    if rows.size:
+        totals[order[starts]] = np.add.reduceat(shares.ravel()[order], np.flatnonzero(starts))
+    first = first.reshape(rows.shape) & (rows >= 0)
+    return first, np.where(first, totals.reshape(rows.shape), EMPTY)
+
+
+def _spread_to_first(rows: Int32, said: Float32) -> Float32:
+    order, starts = _groups(rows)
+    best = np.full(rows.size, np.nan, np.float32)
+    if rows.size:
+        best[order[starts]] = np.fmax.reduceat(said.ravel()[order], np.flatnonzero(starts))
+    return best.reshape(rows.shape)
+
+
+def fill(first: Candidates, rest: Candidates, k: int) -> Candidates:
+    """``first``'s k best, and where they do not suffice ``rest``'s best behind them.
+
+    ``rest`` holds the next rung of a ladder: its items follow in their own order, scored by the position they
+    get, 1 / (60 + position), and never above an item before them. Result: exactly k slots.
+    """
+    upper, lower = first.top(k), rest.top(rest.shape[1])
+    lacking = k - upper.filled.sum(axis=1)
+    if not lacking.any() or not lower.shape[1]:
+        return upper
+    repeated = np.zeros(lower.shape, bool)
+    for query in np.flatnonzero(lacking):
+        repeated[query] = np.isin(lower.rows[query], upper.rows[query])
+    lower = lower.keep(~repeated & (lacking[:, None] > 0))
+    both = beside([upper, lower])
+    # The filled slots of both, in their order: a stable sort by "is it empty" moves nothing else.
+    order = np.argsort(~both.filled, axis=1, kind="stable")[:, :k]
+    rows = np.take_along_axis(both.rows, order, axis=1)
+    from_rest = order >= k
+    by_position = (1.0 / (RANK_CONSTANT + 1 + np.arange(order.shape[1]))).astype(np.float32)
+    scores = np.where(from_rest, by_position, np.take_along_axis(both.scores, order, axis=1))
+    scores = np.where(rows >= 0, np.minimum.accumulate(scores, axis=1), EMPTY)
+    signals = {name: np.take_along_axis(signal, order, axis=1) for name, signal in both.signals.items()}
+    return Candidates(rows, scores, signals)
+
+
+def beside(parts: Sequence[Candidates]) -> Candidates:
+    """The slots of all parts of the same q queries, side by side, with the union of their signals."""
+    names = dict.fromkeys(name for part in parts for name in part.signals)
+    return Candidates(
+        np.concatenate([part.rows for part in parts], axis=1),
+        np.concatenate([part.scores for part in parts], axis=1),
+        {
+            name: np.concatenate(
+                [part.signals.get(name, np.full(part.shape, np.nan, np.float32)) for part in parts], axis=1
+            )
+            for name in names
+        },
+    )

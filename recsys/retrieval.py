@@ -1,0 +1,136 @@
+"""What a request is made of, and the protocols of the parts that answer it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+
+from recsys.arrays import Float32, Int32, Int64
+from recsys.candidates import Candidates
+
+NO_ROWS: Int32 = np.zeros(0, np.int32)
+NO_ROWS.flags.writeable = False
+
+PERSONAL = "personal"
+"""The level of an answer from a vector that the batch layer learned."""
+RECENT = "recent"
+"""The level of an answer from a vector folded in from recent items."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """One request, resolved against one release.
+
+    ``vector``: float32 (d,) or None, and ``level``, what an answer from it is called. ``recent``: int32 (r,),
+    item rows, newest first. ``seen``: int32 (s,), item rows that must not be answered.
+    """
+
+    now: datetime
+    user: str | None = None
+    vector: Float32 | None = None
+    level: str = PERSONAL
+    recent: Int32 = field(default_factory=lambda: NO_ROWS)
+    seen: Int32 = field(default_factory=lambda: NO_ROWS)
+
+
+class VectorIndex(Protocol):
+    """Maximum inner product search over item vectors, float32 (n, d).
+
+    Laws: scores are inner products, higher is better; results are sorted, best first; exactly k slots, the
+    last ones empty (-1, -inf) where the index has fewer than k items; a batch equals its queries one by one
+    up to float rounding; a loaded index answers as the one that was saved; search is thread-safe.
+    Errors: ValueError with both numbers for a wrong shape, k below 1, or values that are not finite.
+    """
+
+    backend: ClassVar[str]
+    """Its name in the table of backends."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, d)."""
+        ...
+
+    def search(self, queries: Float32, k: int) -> Candidates:
+        """The k items of largest inner product with each query, float32 (q, d)."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write the index's own files into ``folder``."""
+        ...
+
+    @classmethod
+    def load(cls, folder: Path, vectors: Float32) -> Self:
+        """Open what :meth:`save` wrote; ``vectors`` are the mapped item vectors that it was built from."""
+        ...
+
+
+class Source(Protocol):
+    """Proposes items. It may fail; the request may not."""
+
+    def __call__(self, queries: Sequence[Query], k: int) -> Candidates:
+        """About k items for each query, in slots; a query that it has nothing for gets empty slots."""
+        ...
+
+
+class Step(Protocol):
+    """Empties slots or changes scores; never invents an item."""
+
+    def __call__(self, queries: Sequence[Query], candidates: Candidates) -> Candidates:
+        """The candidates after the step, in as many slots."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """What sources and steps of one release are built from.
+
+    ``indexes``: name → index over all items. ``popularity``: float32 (n,), how often each item was consumed.
+    """
+
+    items: int
+    indexes: Mapping[str, VectorIndex]
+    popularity: Float32
+
+
+class PartBuilder(Protocol):
+    """Builds a source or a step from a release's parts and the options of its line in the pipeline."""
+
+    def __call__(self, parts: Parts, **options: Any) -> Any:
+        """Build it; ValueError for an option that it does not have or that names a part that is not there."""
+        ...
+
+
+def check_queries(queries: Float32, shape: tuple[int, int], k: int) -> Float32:
+    """The queries as C-ordered float32 (q, d) for an index of ``shape`` (n, d); ValueError if they cannot be."""
+    array = np.ascontiguousarray(queries, dtype=np.float32)
+    if array.ndim != 2 or array.shape[1] != shape[1]:
+        raise ValueError(f"queries are {array.shape} but the index is {shape}: d must match")
+    if k < 1:
+        raise ValueError(f"k is {k}: ask for at least 1")
+    if not np.isfinite(array).all():
+        raise ValueError("queries hold values that are not finite")
+    return array
+
+
+def check_vectors(vectors: Float32) -> Float32:
+    """The vectors as C-ordered float32 (n, d); ValueError unless finite with d of at least 1."""
+    array = np.ascontiguousarray(vectors, dtype=np.float32)
+    if array.ndim != 2 or not array.shape[1]:
+        raise ValueError(f"vectors are {array.shape}: they must be (n, d) with d of at least 1")
+    bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
+    if len(bad):
+        raise ValueError(f"{len(bad)} of {len(array)} vectors hold values that are not finite, first in row {bad[0]}")
+    return array
+
+
+def pad(rows: Int64 | Int32, scores: Float32, k: int) -> Candidates:
+    """A backend's answer, (q, ≤k) with -1 where it found nothing, as Candidates of exactly k slots."""
+    missing = k - rows.shape[1]
+    rows = np.pad(rows.astype(np.int32), ((0, 0), (0, missing)), constant_values=-1)
+    scores = np.pad(scores.astype(np.float32), ((0, 0), (0, missing)))
+    return Candidates(rows, np.where(rows >= 0, scores, np.float32(-np.inf)))

@@ -1,0 +1,150 @@
+"""What a release and a state store know of a user, as the query that answers them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recsys.arrays import Float32, Int32, Int64
+from recsys.embeddings import Embeddings
+from recsys.folding import FoldIn, newest
+from recsys.retrieval import RECENT, Query
+from recsys.stores import UserState, UserStateStore
+from recsys.vocabulary import Vocabulary, load_mapped
+
+if TYPE_CHECKING:
+    from recsys.interactions import Interactions
+
+CHUNK = 4096
+"""Users handled at once where all of them are walked through."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class History:
+    """The distinct items of q users, newest first.
+
+    User u's are the entries ``indptr[u]:indptr[u + 1]``; ``indptr``: int64 (q + 1,). ``rows``: int32, item rows;
+    ``weights``: float32, what the user's events with the item teach, added up; ``times``: int64, unix seconds
+    of the last one.
+    """
+
+    FILES = ("indptr", "rows", "weights", "times")
+
+    indptr: Int64
+    rows: Int32
+    weights: Float32
+    times: Int64
+
+    @classmethod
+    def of(cls, data: Interactions) -> History:
+        """The history of every user of the vocabulary, in its order."""
+        pairs = data.user.astype(np.int64) * len(data.items) + data.item
+        # Events come in the order of time, so the last of a pair is its newest.
+        distinct, last, at = np.unique(pairs[::-1], return_index=True, return_inverse=True)
+        last = len(pairs) - 1 - last
+        weights = np.bincount(at, data.weight[::-1], len(distinct)).astype(np.float32)
+        user = data.user[last]
+        order = np.lexsort((-last, user))
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=len(data.users)))])
+        return cls(indptr, data.item[last[order]], weights[order], data.time[last[order]])
+
+    def save(self, folder: Path) -> None:
+        """Write the four arrays into ``folder``."""
+        for name in self.FILES:
+            np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
+
+    @classmethod
+    def load(cls, folder: Path) -> History:
+        """Map what :meth:`save` wrote."""
+        return cls(*(load_mapped(folder / f"{name}.npy") for name in cls.FILES))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Users:
+    """Everybody a release was trained on: what the state store holds after a publish, and answers from without it.
+
+    ``embeddings``: a vector for each user, folded in from the whole history. ``recent``: how many items a state
+    keeps for folding in.
+    """
+
+    embeddings: Embeddings
+    history: History
+    items: Vocabulary
+    recent: int
+
+    def states(self, rows: Sequence[int] | Int32) -> Iterator[UserState]:
+        """The states of the users in ``rows``, as they were when the release was trained."""
+        keys = self.items.row_keys
+        for row, user in zip(rows, self.embeddings.ids.ids(np.asarray(rows, np.int32)), strict=True):
+            start, end = self.history.indptr[row], self.history.indptr[row + 1]
+            part = slice(start, min(end, start + self.recent))
+            seen = keys[self.history.rows[start:end]]
+            yield UserState(
+                user=user,
+                vector=self.embeddings.vectors[row],
+                recent=seen[: self.recent],
+                weights=self.history.weights[part],
+                times=self.history.times[part],
+                seen=seen,
+            )
+
+    def find(self, users: Sequence[str]) -> list[UserState | None]:
+        """The states of users by id, None for whom the release does not know."""
+        rows = self.embeddings.ids.rows(users)
+        known = iter(self.states(rows[rows >= 0]))
+        return [next(known) if row >= 0 else None for row in rows]
+
+
+async def write_states(store: UserStateStore, users: Users, release: str) -> int:
+    """Write every user's state under ``release`` and seal it; how many were written."""
+    written = 0
+    everybody = np.arange(len(users.embeddings.ids), dtype=np.int32)
+    for start in range(0, len(everybody), CHUNK):
+        written += await store.put(users.states(everybody[start : start + CHUNK]), release)
+    await store.seal(release)
+    return written
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Resolver:
+    """States and histories into queries of one release: ids end here, rows begin."""
+
+    items: Vocabulary
+    fold: FoldIn
+
+    def known(self, user: str, state: UserState | None, now: datetime) -> Query:
+        """The query of a named user: their vector, else one folded in from recent items, else none."""
+        if state is None:
+            return Query(now=now, user=user)
+        seen = self.items.rows_of_keys(state.seen)
+        query = Query(now=now, user=user, seen=seen[seen >= 0])
+        recent = self.items.rows_of_keys(state.recent)
+        known = recent >= 0
+        if state.vector is not None and state.vector.shape == (len(self.fold.gram),):
+            return replace(query, vector=state.vector, recent=recent[known])
+        return self._folded(query, recent[known], state.weights[known])
+
+    def anonymous(self, history: Sequence[str], weights: Float32, now: datetime) -> Query:
+        """The query of a visitor of whom only a history is known, newest first; unknown items count for nothing."""
+        rows = self.items.rows(history)
+        known = rows >= 0
+        return self._folded(Query(now=now, seen=np.unique(rows[known])), rows[known], weights[known])
+
+    def _folded(self, query: Query, recent: Int32, weights: Float32) -> Query:
+        if not (weights > 0).any():
+            return replace(query, recent=recent)
+        vector = self.fold.fold(np.array([0, len(recent)]), recent, weights)[0]
+        return replace(query, recent=recent, vector=vector, level=RECENT)
+
+
+def fold_all(history: History, fold: FoldIn, recent: int | None = None) -> Float32:
+    """The vector of every user of a history, float32 (q, d), from all items or only the ``recent`` newest."""
+    if recent is None:
+        return fold.fold(history.indptr, history.rows, history.weights)
+    kept, indptr = newest(history.indptr, recent)
+    return fold.fold(indptr, history.rows[kept], history.weights[kept])

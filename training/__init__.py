@@ -1,0 +1,1 @@
+"""Offline jobs: from an event log to a published release."""

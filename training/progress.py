@@ -1,0 +1,72 @@
+"""What a long job tells the person who waits for it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from training.models import Progress as Share
+from training.models import silent
+
+
+class Watcher(Protocol):
+    """Follows a job through its stages."""
+
+    def stage(self, name: str) -> AbstractContextManager[Share]:
+        """Enter a stage; what it yields is told the share that is done."""
+        ...
+
+    def note(self, text: str) -> None:
+        """One line that stays."""
+        ...
+
+
+class Unwatched:
+    """Nobody waits, or standard output is for a machine."""
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[Share]:  # noqa: ARG002
+        """Say nothing."""
+        yield silent
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
+
+
+class Terminal:
+    """A bar for each stage while it runs, with rate and time left, and a line with its seconds when it is done."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[Share]:
+        """Show the bar; on a pipe only the line at the end."""
+        start = time.monotonic()
+        bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description:<12}"),
+            BarColumn(),
+            TaskProgressColumn(show_speed=True),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+        )
+        with bar:
+            task = bar.add_task(name, total=None)
+
+            def progress(share: float) -> None:
+                bar.update(task, total=1.0, completed=share)
+
+            yield progress
+        self._console.print(f"[green]✓[/] {name:<12} [dim]{time.monotonic() - start:6.2f} s[/]")
+
+    def note(self, text: str) -> None:
+        """One line, dimmed."""
+        self._console.print(f"  [dim]{text}[/]")

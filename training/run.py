@@ -1,0 +1,247 @@
+"""From an event log to a promoted release: ``recsys train``."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import recsys
+from index import report as indexes
+from recsys.arrays import Float32
+from recsys.assembly import ITEMS_INDEX, SIMILAR_INDEX, Engine, ModelCard
+from recsys.catalogue import Catalogue
+from recsys.datasets import Log
+from recsys.embeddings import Embeddings
+from recsys.errors import SettingsError, TrainingError
+from recsys.evaluation import Report, evaluate
+from recsys.folding import FoldIn
+from recsys.interactions import Interactions, Split, interactions_of, split_at_random, split_in_time
+from recsys.pipeline import DEFAULT_SURFACES, Line, Recommender, Surface
+from recsys.releases import Manifest, Release, ReleaseStore
+from recsys.retrieval import Parts
+from recsys.settings import Settings
+from recsys.stores import open_store
+from recsys.users import History, Users, fold_all, write_states
+from recsys.vocabulary import Vocabulary
+from training.config import model_of
+from training.data import read_log
+from training.gate import judge
+from training.models import MODELS, Factors, Model, Progress
+from training.progress import Unwatched, Watcher
+
+LIBRARIES = ("faiss-cpu", "implicit", "numpy", "pandas", "scipy")
+POPULARITY = Surface(sources=(Line(name="popular"),), steps=(Line(name="seen"),))
+"""The baseline, served as a pipeline of its own so that it obeys the same rules."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run made: the release, and whether the pointer names it now."""
+
+    release: Release
+    promoted: bool
+    states: int
+
+
+def train(
+    settings: Settings,
+    *,
+    now: datetime,
+    environ: Mapping[str, str],
+    watcher: Watcher | None = None,
+    quarantine: Path | None = None,
+    force: bool = False,
+) -> Outcome:
+    """Read, validate, fit, index, evaluate, gate and publish.
+
+    ``quarantine``: where bad rows are written, if training may go on without them. ``force``: promote whatever
+    the gate says; that is recorded. Raises what is wrong as a RecsysError and leaves the pointer where it was;
+    a release that the gate refuses is kept, unpromoted, for inspection.
+    """
+    watcher = watcher or Unwatched()
+    model = model_of(settings.model)
+    store = ReleaseStore(settings.releases.folder)
+    with store.publishing():
+        log = read_log(settings.data, now=now, environ=environ, watcher=watcher, quarantine=quarantine)
+        with watcher.stage("interactions"):
+            data = interactions_of(log.events, log.kinds, items=_item_ids(log))
+        rng = np.random.default_rng(settings.train.seed)
+        metrics, split = measure(data, model, settings, watcher)
+        watcher.note(split.description)
+        engine, index_reports = fit(
+            data, Catalogue.of(log.items, data.items), log, model, settings, rng, watcher, store.new_id(now), label=""
+        )
+        manifest = Manifest(
+            id=engine.id,
+            created=now,
+            lineage=_lineage(log, data, settings, model),
+            counts={"users": len(data.users), "items": len(data.items), "events": len(data)},
+            metrics={**metrics, "split": split.description},
+            indexes=index_reports,
+            gate=judge(settings.gate, metrics, index_reports, force=force),
+            files={},
+        )
+        with watcher.stage("stage"), store.staging(engine.id) as folder:
+            engine.save(folder)
+            release = store.commit(folder, manifest)
+        if not (manifest.gate.passed or manifest.gate.forced):
+            return Outcome(release, promoted=False, states=0)
+        with watcher.stage("user states"):
+            states = asyncio.run(_write_states(settings, engine))
+        with watcher.stage("promote"):
+            store.promote(release.id, now=now)
+    return Outcome(release, promoted=True, states=states)
+
+
+def measure(data: Interactions, model: Model, settings: Settings, watcher: Watcher) -> tuple[dict[str, Any], Split]:
+    """Fit on the older part of the log, judge the served lists by the newer: metrics of pipeline and popularity."""
+    share = settings.train.test_share
+    rng = np.random.default_rng(settings.train.seed)
+    split = split_in_time(data, share) if data.timed else split_at_random(data, share, rng)
+    blank = Catalogue.of(None, data.items)
+    engine, _ = fit(split.train, blank, None, model, settings, rng, watcher, "held-out", label=" (held out)")
+    with watcher.stage("evaluate"):
+
+        def queries_of(rows: np.ndarray, now: datetime) -> list[Any]:
+            return [engine.resolver.known(state.user, state, now) for state in engine.users.states(rows)]
+
+        def judged(recommender: Recommender) -> Report:
+            return evaluate(recommender, queries_of, split)
+
+        baseline = Recommender.of(POPULARITY, Parts(len(data.items), {}, engine.popularity))
+        metrics = {
+            "pipeline": judged(engine.recommenders["home"]).means(),
+            "popularity": judged(baseline).means(),
+        }
+    return metrics, split
+
+
+def fit(
+    data: Interactions,
+    catalogue: Catalogue,
+    log: Log | None,
+    model: Model,
+    settings: Settings,
+    rng: np.random.Generator,
+    watcher: Watcher,
+    release: str,
+    label: str,
+) -> tuple[Engine, dict[str, Any]]:
+    """Everything that answers requests, learned from ``data``, and what was measured of its indexes."""
+    threads = settings.train.threads
+    with watcher.stage(f"fit{label}") as progress:
+        factors = _factors(model, data, rng, threads, progress)
+    popularity = MODELS["popular"]().fit(data, rng, threads=threads).scores
+    history = History.of(data)
+    fold = FoldIn.of(factors.items, factors.regularization, factors.alpha)
+    vectors = fold_all(history, fold)
+    directions = _unit(factors.items)
+    built, reports = {}, {}
+    with watcher.stage(f"index{label}"):
+        asked = {ITEMS_INDEX: (factors.items, vectors), SIMILAR_INDEX: (directions, directions)}
+        for name, (over, queries) in asked.items():
+            built[name], report = indexes.build(over, queries, rng=rng, **settings.index)
+            reports[name] = report.as_dict()
+    engine = Engine.of(
+        release,
+        items=Embeddings(data.items, factors.items),
+        directions=directions,
+        catalogue=catalogue,
+        popularity=popularity,
+        users=Users(Embeddings(data.users, vectors), history, data.items, settings.train.recent_items),
+        fold=fold,
+        indexes=built,
+        card=ModelCard(
+            regularization=factors.regularization,
+            alpha=factors.alpha,
+            recent_items=settings.train.recent_items,
+            kinds=dict(log.kinds) if log else {},
+        ),
+        surfaces=DEFAULT_SURFACES,
+    )
+    return engine, reports
+
+
+def _factors(
+    model: Model, data: Interactions, rng: np.random.Generator, threads: int, progress: Progress
+) -> Factors:
+    factors = model.fit(data, rng, threads=threads, progress=progress)
+    if not isinstance(factors, Factors):
+        raise SettingsError(
+            f"[model]: {type(model).__name__.lower()} learns no vectors, which a release needs: use als; "
+            "popularity is in every release as the last rung of the ladder"
+        )
+    if not np.isfinite(factors.items).all():
+        raise TrainingError("the model's vectors are not finite: lower alpha or raise regularization under [model]")
+    return factors
+
+
+def _unit(vectors: Float32) -> Float32:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+
+
+def _item_ids(log: Log) -> Vocabulary:
+    """Every item of the catalogue in its order, then those that only events name."""
+    named = [] if log.items is None else log.items["item_id"].tolist()
+    return Vocabulary.of(dict.fromkeys([*named, *log.events["item_id"].unique()]))
+
+
+async def _write_states(settings: Settings, engine: Engine) -> int:
+    async with open_store(settings.state) as store:
+        return await write_states(store, engine.users, engine.id)
+
+
+def _lineage(log: Log, data: Interactions, settings: Settings, model: Any) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for vocabulary in (data.users, data.items):
+        digest.update(vocabulary.row_keys.tobytes())
+    for column in (data.user, data.item, data.weight, data.kind, data.time):
+        digest.update(column.tobytes())
+
+    def day(time: int) -> str:
+        return datetime.fromtimestamp(time, UTC).isoformat()
+
+    return {
+        "data": {
+            "name": log.name,
+            "window": [day(int(data.time[0])), day(int(data.time[-1]))] if data.timed else None,
+            "sha256": digest.hexdigest(),
+        },
+        "config": {
+            **settings.model_dump(mode="json", exclude={"serve", "state", "releases"}),
+            "model": {"name": settings.model.get("name", "als"), **model.model_dump(mode="json")},
+        },
+        "seed": settings.train.seed,
+        "code": {"version": recsys.__version__, "commit": _commit()},
+        "libraries": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+    }
+
+
+def _commit() -> str | None:
+    """The commit this program was checked out at; None for an installed package."""
+    root = Path(recsys.__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],  # noqa: S607  the operator's own git
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=5,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
