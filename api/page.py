@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
 
 from api.routes import NEVER_KEPT, engine_of, state_of
-from api.schemas import Id, UserId
+from api.schemas import Id, UserInPath
 from recsys.arrays import Int32
 
 router = APIRouter(prefix="/page", include_in_schema=False)
@@ -33,7 +33,7 @@ async def users(request: Request, prefix: Annotated[str, Query(max_length=100)] 
 
 
 @router.get("/users/{user_id}/history")
-async def history(request: Request, user_id: UserId, limit: Limit = 50) -> Response:
+async def history(request: Request, user_id: UserInPath, limit: Limit = 50) -> Response:
     """A user's newest items, described, as the state store remembers them now."""
     engine = engine_of(request)
     state, degraded = await state_of(request, engine, user_id)

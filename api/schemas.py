@@ -21,6 +21,7 @@ def _printable(text: str) -> str:
 
 Id = Annotated[str, Field(min_length=1, max_length=ID_LENGTH), AfterValidator(_printable)]
 UserId = Annotated[Id, Query(description="Anybody: unknown users are answered from the ladder.", examples=["196"])]
+UserInPath = Annotated[Id, Path(description="A user.", examples=["196"])]
 ItemId = Annotated[Id, Path(description="An item of the release.", examples=["50"])]
 K = Annotated[int, Query(ge=1, le=MAX_K, description="How many items.")]
 

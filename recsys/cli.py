@@ -124,15 +124,14 @@ def demo(
     from recsys.demo import run
 
     settings = _settings(config)
-    update = {"port": 0 if once and port is None else settings.serve.port if port is None else port}
-    settings = settings.model_copy(update={"serve": settings.serve.model_copy(update=update)})
     console = Console(stderr=as_json)
     outcome = _train(settings, console, quiet=as_json, quarantine=None, force=False)
     if not outcome.promoted:
         raise _refused(outcome.release.id, outcome.release.manifest.gate.findings)
     if not as_json:
         _print_release(console, outcome.release)
-    lists = run(settings, outcome.release, console, once=once)
+    port = 0 if once and port is None else port
+    lists = run(_config(config), port, outcome.release, console, once=once)
     if as_json:
         _print_json({"release": outcome.release.id, "lists": lists})
 
@@ -303,9 +302,13 @@ def release_prune(
     typer.echo(f"{len(gone)} releases and {vectors:,} user vectors removed" + (f": {', '.join(gone)}" if gone else ""))
 
 
-def _settings(path: Path | None) -> Settings:
+def _config(path: Path | None) -> Path | None:
     here = Path("recsys.toml")
-    return load_settings(path or (here if here.is_file() else None), os.environ)
+    return path or (here if here.is_file() else None)
+
+
+def _settings(path: Path | None) -> Settings:
+    return load_settings(_config(path), os.environ)
 
 
 def _train(settings: Settings, console: Console, *, quiet: bool, quarantine: Path | None, force: bool) -> Any:

@@ -43,7 +43,7 @@ class Table(Mapping[str, T], Generic[T]):
             raise ValueError(unknown_choice(self.kind, name, self._entries))
         module, _, attribute = self._entries[name].partition(":")
         try:
-            return cast(T, attrgetter(attribute)(import_module(module)))
+            return cast("T", attrgetter(attribute)(import_module(module)))
         except ModuleNotFoundError as error:
             missing = (error.name or "").partition(".")[0]
             if self._extra is None or missing in {"recsys", "index", "training", "api"}:

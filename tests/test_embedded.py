@@ -337,6 +337,14 @@ def test_a_server_that_never_answers_is_given_up_and_ended(state):
     assert server._process.returncode == -signal.SIGTERM
 
 
+def test_a_server_that_does_not_listen_to_a_polite_end_is_killed(state):
+    server = EmbeddedServer(state).start()
+    process = server._process
+    os.kill(server.pid, signal.SIGSTOP)
+    server.stop()
+    assert process.returncode == -signal.SIGKILL
+
+
 def test_a_lock_held_by_somebody_without_a_server_is_told(state):
     with embedded.owner_lock(state.folder / "server.lock") as owned:
         assert owned

@@ -132,7 +132,12 @@ def fetch(name: str, environ: Mapping[str, str] = os.environ) -> Path:
             f"data set {name!r}: its files {wanted} are not all under {places}; download them from "
             f"{dataset.home} ({dataset.terms}) and point RECSYS_DATA at the folder that holds them"
         )
-    dataset.fetch(cache, environ)
+    try:
+        dataset.fetch(cache, environ)
+    except OSError as error:
+        raise UnknownDataset(
+            f"data set {name!r} cannot be kept under {cache}: {error}; choose another folder with RECSYS_CACHE"
+        ) from error
     return cache
 
 

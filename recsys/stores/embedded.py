@@ -37,7 +37,8 @@ from recsys.stores import UserStateStore, launcher, redis
 
 # sun_path holds 108 bytes on Linux and 104 on macOS, and the server writes a few more while it makes the socket
 LONGEST_SOCKET_PATH = 90
-# Seconds: how often a keeper looks after its server, how long it waits before the first restart and, when they fail, between the last.
+# Seconds: how often a keeper looks after its server, how long it waits before a restart, and before each further
+# one when restarts fail.
 LOOK = 0.03
 FIRST_REST, LONGEST_REST = 0.05, 2.0
 STOP_TIMEOUT = 5.0

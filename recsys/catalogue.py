@@ -1,0 +1,142 @@
+"""What is known of items beside their vectors: titles and attributes, in row order, mapped from one Arrow file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys.arrays import Int32
+from recsys.errors import DataError
+from recsys.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Catalogue:
+    """Attributes of n items; row i is row i of the item vocabulary.
+
+    ``table``: ``item_id`` and whatever columns the owner's catalogue has; ``title`` and ``text`` by convention.
+    """
+
+    table: pa.Table
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame | None, vocabulary: Vocabulary) -> Catalogue:
+        """Align a catalogue, which has ``item_id``, with a vocabulary; items that it lacks get only their id.
+
+        Numbers that are not finite become unknown, times become ISO 8601: a description is plain JSON. ValueError for
+        an item that the vocabulary does not know, or that stands there twice. DataError for a column that no file
+        can hold: cells of several types, or bytes.
+        """
+        ids = list(vocabulary)
+        if frame is None:
+            return cls(pa.table({"item_id": pa.array(ids, pa.string())}))
+        at = vocabulary.rows(frame["item_id"].tolist())
+        if len(at) and at.min() < 0:
+            raise ValueError(f"the vocabulary does not know item {frame['item_id'].iloc[int(at.argmin())]!r}")
+        if len(np.unique(at)) < len(at):
+            repeated = frame["item_id"][frame["item_id"].duplicated()].iloc[0]
+            raise ValueError(f"item {repeated!r} stands twice in the catalogue, once was wanted: validate it first")
+        line = np.full(len(ids), -1, np.int64)
+        line[at] = np.arange(len(at))
+        lines = pa.array(line, mask=line < 0)
+        columns = {
+            str(name): _plain(str(name), _arrow(str(name), frame[name])).take(lines)
+            for name in frame
+            if name != "item_id"
+        }
+        return cls(pa.table({"item_id": pa.array(ids, pa.string()), **columns}).combine_chunks())
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def describe(self, rows: Int32) -> list[dict[str, Any]]:
+        """The attributes of items as plain values, in the order of ``rows``; what is unknown is left out.
+
+        IndexError for a row outside the catalogue, of which -1, no item, is one.
+        """
+        chosen = [int(row) for row in rows]
+        if chosen and not 0 <= min(chosen) <= max(chosen) < len(self):
+            raise IndexError(f"rows run from {min(chosen)} to {max(chosen)}, the catalogue from 0 to {len(self) - 1}")
+        columns = [(name, column) for name, column in self._columns if len(column)]
+        found = []
+        for row in chosen:
+            values = ((name, column[row].as_py()) for name, column in columns)
+            found.append({name: value for name, value in values if value is not None and value != ""})
+        return found
+
+    def search(self, text: str, limit: int) -> Int32:
+        """Rows of items whose title holds ``text`` in any case, those that begin with it first: int32 (≤ limit,)."""
+        if self._titles is None or not text:
+            return np.zeros(0, np.int32)
+        wanted = text.lower()
+        at = pc.find_substring(self._titles, wanted).fill_null(-1).to_numpy(zero_copy_only=False)
+        found = np.flatnonzero(at >= 0)
+        order = np.argsort(at[found] > 0, kind="stable")
+        return found[order][:limit].astype(np.int32)
+
+    def save(self, path: Path) -> None:
+        """Write one uncompressed Arrow file, which can be mapped."""
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, self.table.schema) as writer:
+            writer.write_table(self.table)
+
+    @classmethod
+    def load(cls, path: Path) -> Catalogue:
+        """Map what :meth:`save` wrote; ValueError if it is not an Arrow file."""
+        return cls(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
+
+    @cached_property
+    def _columns(self) -> list[tuple[str, pa.Array]]:
+        # One chunk each, so that a row is one look-up.
+        whole = self.table.combine_chunks()
+        return [
+            (name, column.chunk(0) if column.num_chunks else pa.array([], column.type))
+            for name, column in zip(whole.column_names, whole.columns, strict=True)
+        ]
+
+    @cached_property
+    def _titles(self) -> pa.Array | None:
+        title = dict(self._columns).get("title")
+        return None if title is None else pc.utf8_lower(title.cast(pa.string()))
+
+
+def _arrow(name: str, column: pd.Series[Any]) -> pa.Array:
+    try:
+        array = pa.array(column, from_pandas=True)
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
+        raise DataError(
+            f"column {name!r} of the items cannot be kept: {error}; give every item the same type of value"
+        ) from error
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
+def _plain(name: str, array: pa.Array) -> pa.Array:
+    """The array in types that JSON has."""
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        return _plain(name, array.dictionary_decode())
+    if pa.types.is_floating(kind):
+        return pc.if_else(pc.is_finite(array), array, pa.scalar(None, kind))
+    if pa.types.is_decimal(kind):
+        return _plain(name, array.cast(pa.float64()))
+    if pa.types.is_timestamp(kind):
+        return pc.strftime(array.cast(pa.timestamp("s", kind.tz), safe=False), "%Y-%m-%dT%H:%M:%S")
+    if pa.types.is_date(kind) or pa.types.is_time(kind) or pa.types.is_duration(kind):
+        return array.cast(pa.string())
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        # flatten leaves out what lies under null lists, so the offsets are counted anew
+        lengths = pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False)
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        values = _plain(name, array.flatten())
+        return pa.ListArray.from_arrays(pa.array(offsets), values, mask=array.is_null())
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        raise DataError(f"column {name!r} of the items holds bytes, which no answer can: write text")
+    return array
