@@ -105,44 +105,38 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:60]}… ({len(text):,} characters)"
 
 
-class TooLarge(Exception):  # noqa: N818  a signal between two functions of this module
-    """More body has come than is accepted."""
-
-
 class BodyLimit:
-    """ASGI middleware: refuse a body over the limit with 413 before it is all read."""
+    """ASGI middleware: refuse a body over the limit with 413, as soon as that much has come.
+
+    What the app gets is the whole body in one piece, so that it never meets a refusal half-way.
+    """
 
     def __init__(self, app: ASGIApp, limit: int = BODY_LIMIT) -> None:
         self._app = app
         self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count what comes in."""
-        if scope["type"] != "http":
+        """Read and count, then pass on."""
+        headers = dict(scope.get("headers", ()))
+        if scope["type"] != "http" or not {b"content-length", b"transfer-encoding"} & headers.keys():
             await self._app(scope, receive, send)
             return
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        detail = f"the body is over {self._limit:,} bytes: send less, a history needs only its newest items"
-        if declared.isdigit() and int(declared) > self._limit:
+        body = bytearray()
+        declared = headers.get(b"content-length", b"")
+        more = not (declared.isdigit() and int(declared) > self._limit)
+        large = not more
+        while more and not large:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            large = len(body) > self._limit
+        if large:
+            detail = f"the body is over {self._limit:,} bytes: send less, a history needs only its newest items"
             await document(413, detail)(scope, receive, send)
             return
-        came, started = 0, False
+        whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
-        async def counting() -> Message:
-            nonlocal came
-            message = await receive()
-            came += len(message.get("body", b""))
-            if came > self._limit:
-                raise TooLarge
-            return message
+        async def again() -> Message:
+            return whole.pop() if whole else await receive()
 
-        async def sending(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self._app(scope, counting, sending)
-        except TooLarge:
-            if not started:
-                await document(413, detail)(scope, receive, send)
+        await self._app(scope, again, send)

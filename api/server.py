@@ -61,11 +61,10 @@ def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
         )
         host, port = bound.getsockname()[:2]
         announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-        server = uvicorn.Server(config)
         if settings.serve.workers == 1:
-            server.run(sockets=[bound])
+            uvicorn.Server(config).run(sockets=[bound])
         else:
-            Multiprocess(config, target=server.run, sockets=[bound]).run()
+            Multiprocess(config, sockets=[bound]).run()
 
 
 @contextlib.contextmanager

@@ -18,6 +18,9 @@ from recsys.vocabulary import Vocabulary
 if TYPE_CHECKING:
     import pandas as pd
 
+# An Arrow array; the published stubs know too few of its methods.
+Arrow = Any
+
 
 @dataclass(frozen=True, eq=False)
 class Catalogue:
@@ -47,7 +50,7 @@ class Catalogue:
             raise ValueError(f"item {repeated!r} stands twice in the catalogue, once was wanted: validate it first")
         line = np.full(len(ids), -1, np.int64)
         line[at] = np.arange(len(at))
-        lines = pa.array(line, mask=line < 0)
+        lines: Arrow = pa.array(line, mask=line < 0)
         columns = {
             str(name): _plain(str(name), _arrow(str(name), frame[name])).take(lines)
             for name in frame
@@ -78,7 +81,9 @@ class Catalogue:
         if self._titles is None or not text:
             return np.zeros(0, np.int32)
         wanted = text.lower()
-        at = pc.find_substring(self._titles, wanted).fill_null(-1).to_numpy(zero_copy_only=False)
+        # nan where there is no title: fill_null would make a scalar, for which pyarrow imports pandas
+        places: Arrow = pc.find_substring(self._titles, wanted)
+        at = places.to_numpy(zero_copy_only=False)
         found = np.flatnonzero(at >= 0)
         order = np.argsort(at[found] > 0, kind="stable")
         return found[order][:limit].astype(np.int32)
@@ -94,7 +99,7 @@ class Catalogue:
         return cls(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
 
     @cached_property
-    def _columns(self) -> list[tuple[str, pa.Array]]:
+    def _columns(self) -> list[tuple[str, Arrow]]:
         # One chunk each, so that a row is one look-up.
         whole = self.table.combine_chunks()
         return [
@@ -103,14 +108,14 @@ class Catalogue:
         ]
 
     @cached_property
-    def _titles(self) -> pa.Array | None:
+    def _titles(self) -> Arrow | None:
         title = dict(self._columns).get("title")
         return None if title is None else pc.utf8_lower(title.cast(pa.string()))
 
 
-def _arrow(name: str, column: pd.Series[Any]) -> pa.Array:
+def _arrow(name: str, column: pd.Series[Any]) -> Arrow:
     try:
-        array = pa.array(column, from_pandas=True)
+        array: Arrow = pa.array(column, from_pandas=True)
     except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
         raise DataError(
             f"column {name!r} of the items cannot be kept: {error}; give every item the same type of value"
@@ -118,25 +123,25 @@ def _arrow(name: str, column: pd.Series[Any]) -> pa.Array:
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
 
-def _plain(name: str, array: pa.Array) -> pa.Array:
+def _plain(name: str, array: Arrow) -> Arrow:
     """The array in types that JSON has."""
     kind = array.type
     if pa.types.is_dictionary(kind):
-        return _plain(name, array.dictionary_decode())
-    if pa.types.is_floating(kind):
-        return pc.if_else(pc.is_finite(array), array, pa.scalar(None, kind))
-    if pa.types.is_decimal(kind):
-        return _plain(name, array.cast(pa.float64()))
-    if pa.types.is_timestamp(kind):
-        return pc.strftime(array.cast(pa.timestamp("s", kind.tz), safe=False), "%Y-%m-%dT%H:%M:%S")
-    if pa.types.is_date(kind) or pa.types.is_time(kind) or pa.types.is_duration(kind):
-        return array.cast(pa.string())
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        array = _plain(name, array.dictionary_decode())
+    elif pa.types.is_decimal(kind):
+        array = array.cast(pa.float64())
+    elif pa.types.is_floating(kind):
+        array = pc.if_else(pc.is_finite(array), array, pa.scalar(None, kind))
+    elif pa.types.is_timestamp(kind):
+        zone = "UTC" if kind.tz else None
+        array = pc.strftime(array.cast(pa.timestamp("s", zone), safe=False), "%Y-%m-%dT%H:%M:%S" + "Z" * bool(zone))
+    elif pa.types.is_temporal(kind):
+        array = array.cast(pa.string())
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
         # flatten leaves out what lies under null lists, so the offsets are counted anew
         lengths = pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False)
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-        values = _plain(name, array.flatten())
-        return pa.ListArray.from_arrays(pa.array(offsets), values, mask=array.is_null())
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        offsets: Arrow = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+        array = pa.ListArray.from_arrays(offsets, _plain(name, array.flatten()), mask=array.is_null())
+    elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
         raise DataError(f"column {name!r} of the items holds bytes, which no answer can: write text")
     return array

@@ -19,11 +19,12 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -119,7 +120,7 @@ def seconds(column: pd.Series[Any]) -> pd.Series[float]:
     """
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         return _since_1970(pd.to_datetime(column, utc=True))
-    parsed = np.floor(numbers(column))
+    parsed = _whole(numbers(column))
     written = texts(column[parsed.isna() & column.notna()])
     if written.notna().any():
         dates = pd.to_datetime(written, utc=True, format="ISO8601", errors="coerce")
@@ -196,7 +197,11 @@ def _number(cell: object) -> float:
 
 
 def _since_1970(times: pd.Series[Any]) -> pd.Series[float]:
-    return np.floor((times - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1))
+    return _whole((times - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1))
+
+
+def _whole(column: pd.Series[Any]) -> pd.Series[float]:
+    return pd.Series(np.floor(column.to_numpy(np.float64)), index=column.index, name=column.name)
 
 
 def _typed_where_all(
@@ -321,22 +326,26 @@ def _read_separated(path: Path) -> Cells:
     tabs = _suffix(path) == ".tsv"
     text = _text_of(path)
     first = next(line for line in text.split("\n") if line.strip("\r"))
-    quoting = csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL
-    header = next(csv.reader([first], delimiter="\t" if tabs else ",", quoting=quoting))
+    header = first.rstrip("\r").split("\t") if tabs else next(csv.reader([first]))
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
         raise DataError(f"{path}: column {', '.join(map(repr, repeated))} stands there twice; rename one of them")
     ragged: list[pyarrow.csv.InvalidRow] = []
+
+    def keep_aside(row: pyarrow.csv.InvalidRow) -> Literal["skip"]:
+        ragged.append(row)
+        return "skip"
+
     try:
         table = pyarrow.csv.read_csv(
-            pa.BufferReader(text.encode()),
+            io.BytesIO(text.encode()),
             # one thread: only then are rows numbered
             read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=1 << 26),
             parse_options=pyarrow.csv.ParseOptions(
                 delimiter="\t" if tabs else ",",
                 quote_char=False if tabs else '"',
                 newlines_in_values=not tabs,
-                invalid_row_handler=lambda row: ragged.append(row) or "skip",
+                invalid_row_handler=keep_aside,
             ),
             convert_options=pyarrow.csv.ConvertOptions(
                 column_types=dict.fromkeys(header, pa.large_string()), null_values=[""], strings_can_be_null=True
@@ -379,7 +388,7 @@ def _read_parquet(path: Path) -> Cells:
     return {name: _from_arrow(table.column(name)) for name in table.column_names}
 
 
-def _from_arrow(column: pa.ChunkedArray) -> pd.Series[Any]:
+def _from_arrow(column: pa.ChunkedArray[Any]) -> pd.Series[Any]:
     kind = column.type
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)

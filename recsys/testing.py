@@ -9,13 +9,17 @@ its docstring asks for. pytest and hypothesis are needed when the tests run, not
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
 from recsys.arrays import Float32
+from recsys.retrieval import VectorIndex
 from recsys.stores import UserState, UserStateStore
 
 if TYPE_CHECKING:
@@ -24,6 +28,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 OpenStore = Callable[[], AbstractAsyncContextManager[UserStateStore]]
+
+
+class Backend(Protocol):
+    """Builds and loads one kind of index."""
+
+    def build(self, vectors: Float32) -> VectorIndex:
+        """Build over item vectors, float32 (n, d)."""
+        ...
+
+    def load(self, folder: Path, vectors: Float32) -> VectorIndex:
+        """Open what ``save`` wrote."""
+        ...
 
 
 class Run(Protocol):
@@ -256,3 +272,113 @@ def _vector(place: int) -> Float32:
 def _assert_same(found: Sequence[UserState | None], wanted: Iterable[UserState | None]) -> None:
     for one, other in zip(found, wanted, strict=True):
         assert_same_state(one, other)
+
+
+class VectorIndexContract:
+    """What every index backend must do. Needs a fixture ``backend``: the class that builds and loads."""
+
+    def vectors(self, n: int = 300, d: int = 8, seed: int = 0) -> Float32:
+        """Vectors with log-normal norms, as factor models learn them: the largest is some 30 times the smallest."""
+        rng = np.random.default_rng(seed)
+        norms = rng.lognormal(0, 0.6, size=(n, 1))
+        directions = rng.normal(size=(n, d))
+        return (directions / np.linalg.norm(directions, axis=1, keepdims=True) * norms).astype(np.float32)
+
+    def test_search_fills_exactly_k_slots_best_first_with_inner_products(self, backend: Backend) -> None:
+        vectors, queries = self.vectors(), self.vectors(5, seed=1)
+        found = backend.build(vectors).search(queries, 20)
+        assert found.shape == (5, 20)
+        assert found.filled.all()
+        assert (found.scores[:, 1:] <= found.scores[:, :-1]).all()
+        products = np.einsum("qkd,qd->qk", vectors[found.rows], queries)
+        assert np.allclose(found.scores, products, rtol=1e-4, atol=1e-5)
+        assert all(len(set(line)) == 20 for line in found.rows.tolist())
+
+    def test_the_best_item_is_found(self, backend: Backend) -> None:
+        vectors, queries = self.vectors(), self.vectors(50, seed=2)
+        best = (queries @ vectors.T).argmax(axis=1)
+        assert (backend.build(vectors).search(queries, 10).rows[:, 0] == best).mean() >= 0.98
+
+    def test_norms_that_vary_leave_no_item_unreachable(self, backend: Backend) -> None:
+        vectors, queries = self.vectors(20_000, 16), self.vectors(100, 16, seed=3)
+        assert np.linalg.norm(vectors, axis=1).max() > 30 * np.linalg.norm(vectors, axis=1).min()
+        found = backend.build(vectors).search(queries, 100).rows
+        exact = np.argsort(-(queries @ vectors.T), axis=1)[:, :100]
+        shares = [len(set(a) & set(b)) / 100 for a, b in zip(found.tolist(), exact.tolist(), strict=True)]
+        assert np.mean(shares) >= 0.95
+
+    def test_slots_beyond_the_catalogue_are_empty(self, backend: Backend) -> None:
+        found = backend.build(self.vectors(3)).search(self.vectors(2, seed=1), 5)
+        assert found.shape == (2, 5)
+        assert found.filled.sum(axis=1).tolist() == [3, 3]
+        assert (found.rows[:, 3:] == -1).all()
+        assert np.isneginf(found.scores[:, 3:]).all()
+
+    def test_an_empty_index_and_no_queries_have_answers(self, backend: Backend) -> None:
+        assert not backend.build(self.vectors(0)).search(self.vectors(2), 4).filled.any()
+        assert backend.build(self.vectors(5)).search(self.vectors(0), 4).shape == (0, 4)
+
+    def test_a_batch_equals_its_queries_one_by_one(self, backend: Backend) -> None:
+        index, queries = backend.build(self.vectors()), self.vectors(20, seed=4)
+        batch = index.search(queries, 10)
+        for place in range(20):
+            alone = index.search(queries[place : place + 1], 10)
+            assert np.allclose(alone.scores[0], batch.scores[place], rtol=1e-4, atol=1e-5)
+
+    def test_a_loaded_index_answers_as_the_saved_one(self, backend: Backend, tmp_path: Path) -> None:
+        vectors, queries = self.vectors(), self.vectors(20, seed=5)
+        index = backend.build(vectors)
+        index.save(tmp_path)
+        loaded = backend.load(tmp_path, vectors)
+        assert loaded.shape == index.shape == (300, 8)
+        assert loaded.backend == index.backend
+        assert np.array_equal(loaded.search(queries, 10).rows, index.search(queries, 10).rows)
+
+    def test_equal_and_zero_vectors_are_items_like_others(self, backend: Backend) -> None:
+        vectors = np.concatenate([np.zeros((5, 4)), np.ones((5, 4))]).astype(np.float32)
+        found = backend.build(vectors).search(np.ones((1, 4), np.float32), 10)
+        assert sorted(found.rows[0].tolist()) == list(range(10))
+        assert found.scores[0].tolist() == [4.0] * 5 + [0.0] * 5
+
+    def test_other_layouts_and_widths_are_taken(self, backend: Backend) -> None:
+        vectors = self.vectors()
+        plain = backend.build(vectors).search(vectors[:3], 5)
+        doubled = np.asfortranarray(vectors.astype(np.float64))
+        assert np.array_equal(backend.build(doubled).search(doubled[:3], 5).rows, plain.rows)  # type: ignore[arg-type]
+
+    def test_nothing_is_written_into_what_was_given(self, backend: Backend) -> None:
+        vectors, queries = self.vectors(), self.vectors(4, seed=6)
+        copies = vectors.copy(), queries.copy()
+        backend.build(vectors).search(queries, 5)
+        assert np.array_equal(vectors, copies[0])
+        assert np.array_equal(queries, copies[1])
+
+    def test_searches_from_many_threads_do_not_disturb_each_other(self, backend: Backend) -> None:
+        index, queries = backend.build(self.vectors()), self.vectors(40, seed=7)
+        alone = [index.search(query[None], 10).rows for query in queries]
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(lambda query: index.search(query[None], 10).rows, queries))
+        assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
+
+    def test_what_cannot_be_searched_is_an_error_with_both_numbers(self, backend: Backend) -> None:
+        index = backend.build(self.vectors(5, 4))
+        for queries, k, said in (
+            (np.ones((1, 3), np.float32), 2, r"queries are \(1, 3\) but the index is \(5, 4\): d must match"),
+            (np.ones(4, np.float32), 2, r"queries are \(4,\) but the index is \(5, 4\)"),
+            (np.ones((1, 4), np.float32), 0, "k is 0: ask for at least 1"),
+            (np.full((1, 4), np.nan, np.float32), 2, "queries hold values that are not finite"),
+        ):
+            _assert_refused(lambda queries=queries, k=k: index.search(queries, k), said)
+        bad = self.vectors(5, 4)
+        bad[3] = np.inf
+        _assert_refused(lambda: backend.build(bad), "1 of 5 vectors hold values that are not finite, first in row 3")
+        _assert_refused(lambda: backend.build(np.ones(3, np.float32)), r"vectors are \(3,\): they must be \(n, d\)")
+
+
+def _assert_refused(act: Callable[[], object], said: str) -> None:
+    try:
+        act()
+    except ValueError as error:
+        assert re.search(said, str(error)), f"{error} should say {said}"
+    else:
+        raise AssertionError(f"nothing was refused, wanted: {said}")

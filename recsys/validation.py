@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -141,7 +142,8 @@ def event_schema(now: datetime, known: pd.Index[str] | None = None) -> pandera.D
     ]
     catalogued = [
         pandera.Check(
-            lambda ids: ids.isin(known),
+            # an empty id is a finding of its own
+            lambda ids: ids.isin(known) | (ids.str.strip() == ""),
             name="unknown item",
             description="add the item to the catalogue, or leave `items` out of the settings",
         )
@@ -204,7 +206,7 @@ def validate_events(frame: pd.DataFrame, items: pd.DataFrame | None, now: dateti
 def validate_items(frame: pd.DataFrame) -> Findings:
     """Everything wrong with a catalogue. Of rows that repeat an item id, all but the first are bad."""
     found = _findings("items", frame, item_schema())
-    others = [name for name in frame if name not in {"item_id", "title"}]
+    others = [str(name) for name in frame if name not in {"item_id", "title"}]
     mixed = [_mixed(frame, name) for name in others if frame[name].dtype == object]
     return Findings(found.kind, found.checked, found.found + tuple(finding for finding in mixed if finding))
 
@@ -217,13 +219,12 @@ def check(events: pd.DataFrame, items: pd.DataFrame | None, now: datetime) -> Ch
             counts[key] = int(texts(events[name]).nunique())
     if items is not None:
         counts["catalogue"] = len(items)
-    times = seconds(events["time"]) if "time" in events else pd.Series([], dtype="float64")
+    times = seconds(events["time"]).to_numpy() if "time" in events else np.empty(0)
     # beyond these datetime has no names for the years
-    times = times[times.between(0, datetime(9999, 1, 1, tzinfo=UTC).timestamp())]
+    times = times[(times >= 0) & (times < datetime(9999, 1, 1, tzinfo=UTC).timestamp())]
     first, last = (
-        (datetime.fromtimestamp(times.min(), UTC), datetime.fromtimestamp(times.max(), UTC))
-        if len(times)
-        else (None, None)
+        datetime.fromtimestamp(float(end), UTC) if len(times) else None
+        for end in (times.min(initial=np.inf), times.max(initial=0))
     )
     with_ids = items if items is not None and "item_id" in items else None
     return Checked(
@@ -333,7 +334,7 @@ def _failures(cells: pd.Series[Any], column: pandera.Column) -> Iterator[tuple[s
 
 def _finding(frame: pd.DataFrame, check: str, column: str, mask: Bool, advice: str) -> Finding:
     positions = np.flatnonzero(mask)
-    values = frame[column].iloc[positions[:1_000]] if column in frame else []
+    values: list[object] = frame[column].iloc[positions[:1_000]].tolist() if column in frame else []
     shown = list(dict.fromkeys(_short(value) for value in values))[:SHOWN_VALUES]
     where = tuple(places(frame, positions[:SHOWN_ROWS])) if column in frame else ()
     return Finding(check, column, len(positions), where, tuple(shown), advice, positions)
@@ -350,9 +351,10 @@ def _mixed(frame: pd.DataFrame, name: str) -> Finding | None:
     try:
         pa.array(cells, from_pandas=True)
     except (pa.ArrowException, OverflowError, UnicodeEncodeError):
-        kinds = cells.map(type)
-        odd = (cells.notna() & (kinds != kinds[cells.notna()].mode()[0])).to_numpy(bool)
-        mask = odd if odd.any() else cells.notna().to_numpy(bool)
+        given = cells.notna().to_numpy(bool)
+        usual = Counter(type(cell) for cell in cells[given]).most_common(1)[0][0]
+        odd = given & np.array([type(cell) is not usual for cell in cells])
+        mask = odd if odd.any() else given
         return _finding(frame, "mixed types", name, mask, "give every item the same type of value in this column")
     return None
 

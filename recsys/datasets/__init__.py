@@ -67,7 +67,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Status:
-    """One line of ``recsys data list``. ``found``: the folder that holds all files; ``missing``: files, if none does."""
+    """One line of ``recsys data list``. ``found``: the folder with all files; ``missing``: which, if there is none."""
 
     name: str
     title: str

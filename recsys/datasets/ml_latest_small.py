@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -22,7 +22,7 @@ def _texts(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype="str", keep_default_na=False, encoding="utf-8")
 
 
-def _named(cells: pd.Series[str]) -> pd.Series[object]:
+def _named(cells: pd.Series[str]) -> pd.Series[Any]:
     """Names in cells of JSON such as ``[{"id": 28, "name": "Action"}]``; none in an empty cell."""
     return pd.Series([[each["name"] for each in json.loads(cell)] if cell else [] for cell in cells], cells.index)
 
@@ -30,9 +30,10 @@ def _named(cells: pd.Series[str]) -> pd.Series[object]:
 def _films(folder: Path) -> pd.DataFrame:
     """Text, keywords and genres by TMDB id."""
     films = _texts(folder / "tmdb-5000/tmdb_5000_movies.zip").set_index("id")
+    overview = films["overview"].str.strip()
     return pd.DataFrame(
         {
-            "text": films["overview"].str.strip().replace("", np.nan),
+            "text": overview.mask(overview == ""),
             "keywords": _named(films["keywords"]),
             "tmdb_genres": _named(films["genres"]),
         }

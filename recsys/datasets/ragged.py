@@ -15,7 +15,10 @@ from recsys.arrays import Int64, ranges
 
 @dataclass(frozen=True, eq=False)
 class Ragged:
-    """``heads``: int64 (r,), the number each row begins with. ``lengths``: int64 (r,). ``values``: int64 (sum of lengths,)."""
+    """Rows one after the other.
+
+    ``heads``: int64 (r,), the number each begins with. ``lengths``: int64 (r,). ``values``: int64 (sum of lengths,).
+    """
 
     heads: Int64
     lengths: Int64
@@ -104,7 +107,7 @@ def most_given(items: pd.Series[str], owners: pd.Series[str], values: pd.Series[
     return grouped(said["row"].to_numpy(), said["value"], len(items))
 
 
-def lists(array: pa.ListArray | pa.ChunkedArray) -> pd.Series[Any]:
+def lists(array: pa.Array[Any]) -> pd.Series[Any]:
     """An Arrow list array as a column."""
     return pd.Series(array, dtype=pd.ArrowDtype(array.type))
 

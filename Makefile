@@ -1,0 +1,55 @@
+# Everything sets itself up: from a bare clone, `make demo` and `make test` need only Python 3.11 or newer.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+
+.PHONY: help setup demo test check lint types format docs bench clean
+
+help:            ## this list
+	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
+
+setup: $(VENV)/.dev  ## virtual environment with everything that developing needs
+
+demo: $(VENV)/.demo  ## train on MovieLens 100K, publish, serve; ARGS=--once asks a few lists and stops
+	$(BIN)/recsys demo $(ARGS)
+
+test: $(VENV)/.dev  ## all tests with branch coverage; ARGS=tests/test_api.py for some
+	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+check: lint types docs  ## everything but the tests
+
+lint: $(VENV)/.dev  ## ruff, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.dev  ## strict mypy
+	$(BIN)/mypy
+
+format: $(VENV)/.dev  ## let ruff lay out the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.dev  ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+bench: $(VENV)/.dev  ## measure what the issues promise; results in benchmarks/results/
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:           ## remove what was built, keep data and releases
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .coverage* *.egg-info
+
+$(BIN)/pip:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "recsys-engine needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[serve,train]'
+	touch $@
+
+# torch first and pinned, so that a CPU build is taken where one is at hand.
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@ $(VENV)/.demo

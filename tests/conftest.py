@@ -1,0 +1,91 @@
+"""What tests share: where things lie, and one release trained on real data."""
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from recsys.settings import load_settings
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def repo():
+    return REPO
+
+
+@pytest.fixture(scope="session")
+def data_folder():
+    """The folder of public data sets; a missing one fails, since a skipped test hides what it would have found."""
+    folder = Path(os.environ.get("RECSYS_DATA") or REPO.parent / "shared" / "datasets")
+    assert folder.is_dir(), f"{folder} is not there: point RECSYS_DATA at the folder of public data sets"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def now():
+    return datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    """A folder in which MovieLens 100K has been trained on and published, as `recsys train` does it."""
+    folder = tmp_path_factory.mktemp("home")
+    done = subprocess.run([sys.executable, "-m", "recsys", "train"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def settings(home):
+    """The settings of that folder; tests that change releases or states make their own."""
+    before = Path.cwd()
+    os.chdir(home)
+    try:
+        return load_settings(None, {})
+    finally:
+        os.chdir(before)
+
+
+@contextmanager
+def served(folder, *options):
+    """`recsys serve` in a folder, from when it is ready to when it has stopped; gives its address and process."""
+    command = [sys.executable, "-m", "recsys", "serve", "--port", "0", *options]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            line = server.stdout.readline()
+            assert "http" in line, f"the server did not start: {server.stderr.read()}"
+            address = line[line.index("http") :].split()[0]
+            deadline = time.monotonic() + 30
+            while True:
+                try:
+                    if httpx.get(f"{address}/healthz").status_code == 200:
+                        break
+                except httpx.TransportError:
+                    assert server.poll() is None, server.stderr.read()
+                    assert time.monotonic() < deadline, "the server does not answer"
+                    time.sleep(0.05)
+            yield address, server
+        finally:
+            server.terminate()
+            server.communicate(timeout=20)
+
+
+@pytest.fixture(scope="session")
+def serve():
+    """The context manager above, for tests that need a server of their own."""
+    return served
+
+
+@pytest.fixture(scope="session")
+def address(home):
+    """A server that only reading tests share."""
+    with served(home) as (address, _):
+        yield address

@@ -1,0 +1,64 @@
+"""The contract of index backends, against every one of the table."""
+
+import numpy as np
+import pytest
+
+from index import BACKENDS, report
+from index.exact import Exact
+from recsys.candidates import Candidates
+from recsys.errors import SettingsError
+from recsys.testing import VectorIndexContract
+
+
+class TestIndexes(VectorIndexContract):
+    @pytest.fixture(params=sorted(BACKENDS))
+    def backend(self, request):
+        return BACKENDS[request.param]
+
+
+def test_exact_search_in_blocks_equals_search_at_once(monkeypatch):
+    vectors = VectorIndexContract().vectors()
+    whole = Exact.build(vectors).search(vectors, 10)
+    monkeypatch.setattr("index.exact.BLOCK_BYTES", 4 * 300 * 7)
+    assert np.array_equal(Exact.build(vectors).search(vectors, 10).rows, whole.rows)
+
+
+def test_recall_counts_distinct_items_by_their_true_scores():
+    vectors = np.array([[4.0], [3.0], [2.0], [2.0]], np.float32)
+    query = np.ones((1, 1), np.float32)
+
+    def recall(rows):
+        flattering = np.full((1, len(rows)), 99, np.float32)
+        return report.recall_against_exact(vectors, query, Candidates(np.array([rows], np.int32), flattering))
+
+    assert recall([0, 1, 2]) == 1
+    assert recall([0, 1, 3]) == 1, "equal scores have no order"
+    assert recall([0, 0, 0]) == pytest.approx(1 / 3)
+    assert recall([0, 1, -1]) == pytest.approx(2 / 3)
+    assert recall([3, 2, -1]) == pytest.approx(2 / 3)
+
+
+def test_auto_searches_small_catalogues_exactly():
+    vectors = VectorIndexContract().vectors()
+    index, measured = report.build(vectors, vectors, rng=np.random.default_rng(0))
+    assert index.backend == measured.backend == "exact"
+    assert measured.recall == {10: 1.0, 100: 1.0}
+
+
+def test_a_poor_index_is_measured_to_be_poor():
+    vectors = VectorIndexContract().vectors(3000, 16)
+    index, measured = report.build(
+        vectors, vectors[:200], rng=np.random.default_rng(0), backend="faiss-hnsw", neighbours=2, build_width=1,
+        search_width=1,
+    )  # fmt: skip
+    assert index.shape == (3000, 16)
+    assert measured.recall[100] < 0.9
+    assert measured.bytes > 3000 * 16 * 4
+
+
+def test_an_unknown_backend_or_option_is_refused_with_the_choices():
+    vectors, rng = np.ones((2, 2), np.float32), np.random.default_rng(0)
+    with pytest.raises(SettingsError, match="unknown index backend 'hsnw', choose one of auto, exact, faiss-hnsw"):
+        report.build(vectors, vectors, rng=rng, backend="hsnw")
+    with pytest.raises(SettingsError, match=r"exact cannot be built with \{'leaves': 3\}"):
+        report.build(vectors, vectors, rng=rng, backend="exact", leaves=3)

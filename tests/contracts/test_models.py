@@ -1,0 +1,90 @@
+"""The contract of models, against every one of the table."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from recsys.errors import SettingsError
+from recsys.folding import FoldIn
+from recsys.interactions import interactions_of
+from recsys.settings import Kind
+from recsys.users import History, fold_all
+from training.config import model_of
+from training.models import MODELS, Factors, ItemScores
+
+
+@pytest.fixture(params=sorted(MODELS))
+def model(request):
+    return model_of({"name": request.param})
+
+
+def checkerboard(side=40):
+    """Even users take even items, odd users odd ones; each leaves out one that they should get."""
+    rows = [(u, i) for u in range(side) for i in range(side) if u % 2 == i % 2 and i != u]
+    log = pd.DataFrame({"user_id": [f"u{u}" for u, _ in rows], "item_id": [f"i{i}" for _, i in rows]}, dtype="str")
+    return interactions_of(log.assign(kind="play", value=1.0), {"play": Kind()})
+
+
+def fitted(model, data, seed=0):
+    return model.fit(data, np.random.default_rng(seed), threads=1)
+
+
+def arrays(fit):
+    return (fit.users, fit.items) if isinstance(fit, Factors) else (fit.scores,)
+
+
+def test_shapes_and_types_are_as_promised(model):
+    data = checkerboard()
+    fit = fitted(model, data)
+    if isinstance(fit, Factors):
+        assert fit.users.shape[0] == len(data.users)
+        assert fit.items.shape == (len(data.items), fit.users.shape[1])
+    else:
+        assert isinstance(fit, ItemScores)
+        assert fit.scores.shape == (len(data.items),)
+    assert all(array.dtype == np.float32 and np.isfinite(array).all() for array in arrays(fit))
+
+
+def test_one_thread_and_one_seed_give_the_same_bits(model):
+    data = checkerboard()
+    for one, same in zip(arrays(fitted(model, data)), arrays(fitted(model, data)), strict=True):
+        assert np.array_equal(one, same)
+
+
+def test_nothing_is_written_into_the_interactions(model):
+    data = checkerboard()
+    before = data.weight.copy(), data.user.copy(), data.item.copy()
+    fitted(model, data)
+    assert all(np.array_equal(a, b) for a, b in zip(before, (data.weight, data.user, data.item), strict=True))
+
+
+def test_progress_ends_at_one(model):
+    shares = []
+    model.fit(checkerboard(), np.random.default_rng(0), threads=1, progress=shares.append)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
+def test_als_learns_the_checkerboard():
+    data = checkerboard()
+    fit = fitted(model_of({"name": "als", "factors": 4}), data)
+    users = fold_all(History.of(data), FoldIn.of(fit.items, fit.regularization, fit.alpha))
+    for vectors in (fit.users, users):
+        scores = vectors @ fit.items.T
+        scores[data.user, data.item] = -np.inf
+        best = scores.argmax(axis=1)
+        wanted = [data.items.rows([user.replace("u", "i")])[0] for user in data.users]
+        assert best.tolist() == wanted
+
+
+def test_the_configuration_comes_back_from_its_own_json(model):
+    assert type(model).model_validate_json(model.model_dump_json()) == model
+
+
+def test_what_a_model_does_not_know_is_refused_by_name():
+    with pytest.raises(SettingsError, match=r"\[model\] als: factros: unknown key"):
+        model_of({"name": "als", "factros": 3})
+    with pytest.raises(SettingsError, match="regularization: .*greater than or equal to 0, but it is '-1'"):
+        model_of({"name": "als", "regularization": -1})
+    with pytest.raises(SettingsError, match="unknown model 'asl', choose one of als, popular"):
+        model_of({"name": "asl"})

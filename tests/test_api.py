@@ -1,0 +1,186 @@
+"""The HTTP contract, asked of a real server with a real release and a real store."""
+
+import httpx
+import pytest
+
+
+@pytest.fixture(scope="module")
+def client(address):
+    with httpx.Client(base_url=address) as client:
+        yield client
+
+
+def items(answer):
+    return [item["item_id"] for item in answer.json()["items"]]
+
+
+def history(client, user):
+    return [item["item_id"] for item in client.get(f"/page/users/{user}/history", params={"limit": 200}).json()["items"]]
+
+
+def test_a_known_user_is_answered_personally(client):
+    answer = client.get("/recommend", params={"user_id": "196", "k": 7})
+    body = answer.json()
+    assert answer.status_code == 200
+    assert (body["user_id"], body["surface"], body["level"], body["degraded"]) == ("196", "home", "personal", [])
+    assert [item["rank"] for item in body["items"]] == list(range(1, 8))
+    assert len(set(items(answer))) == 7
+    scores = [item["score"] for item in body["items"]]
+    assert scores == sorted(scores, reverse=True)
+    assert all(item["sources"] == ["nearest"] for item in body["items"])
+    assert body["release"] == client.get("/releases/current").json()["release"]
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_two_users_get_different_lists(client):
+    lists = {tuple(items(client.get("/recommend", params={"user_id": user}))) for user in ("196", "22", "244")}
+    assert len(lists) == 3
+
+
+def test_an_unknown_user_is_answered_from_the_ladder(client):
+    answer = client.get("/recommend", params={"user_id": "nobody at all", "k": 5})
+    assert answer.status_code == 200
+    assert answer.json()["level"] == "popular"
+    assert items(answer) == items(client.get("/popular", params={"k": 5}))
+
+
+def test_seen_items_never_come_back(client):
+    for user in ("405", "13", "1"):
+        seen = set(history(client, user))
+        assert seen
+        assert not seen & set(items(client.get("/recommend", params={"user_id": user, "k": 500})))
+
+
+def test_k_items_come_back_to_a_user_who_has_seen_hundreds(client):
+    assert len(items(client.get("/recommend", params={"user_id": "405", "k": 500}))) == 500
+
+
+def test_an_anonymous_history_is_folded_in(client):
+    body = {"history": [{"item_id": "50", "event": "play"}, {"item_id": "181"}], "k": 10}
+    answer = client.post("/recommend", json=body)
+    assert answer.json()["level"] == "recent"
+    assert answer.json()["user_id"] is None
+    assert len(items(answer)) == 10
+    assert not {"50", "181"} & set(items(answer))
+    # The Empire Strikes Back belongs to whoever took Star Wars and Return of the Jedi.
+    assert "172" in items(answer)
+
+
+def test_the_event_kind_of_a_history_matters(client):
+    # A dismissed item is seen, and teaches nothing.
+    answer = client.post("/recommend", json={"history": [{"item_id": "50", "event": "dismiss"}], "k": 5})
+    assert answer.json()["level"] == "popular"
+    assert "50" not in items(answer)
+
+
+def test_an_empty_or_unknown_history_is_answered_from_the_ladder(client):
+    for entries in ([], [{"item_id": "no such film"}]):
+        answer = client.post("/recommend", json={"history": entries})
+        assert (answer.status_code, answer.json()["level"]) == (200, "popular")
+        assert len(items(answer)) == 20
+
+
+def test_similar_items_are_similar_and_not_the_item_itself(client):
+    answer = client.get("/items/50/similar", params={"k": 5})
+    assert answer.json()["level"] == "similar"
+    assert "50" not in items(answer)
+    assert {"172", "181"} <= set(items(answer))
+
+
+def test_an_item_id_may_hold_slashes_and_spaces(client):
+    answer = client.get("/items/no%20such%20thing/similar")
+    assert answer.status_code == 404
+    assert "no such thing" in answer.json()["detail"]
+
+
+def test_lists_of_the_release_may_be_kept_while_it_is_current(client):
+    for path in ("/popular", "/items/50/similar"):
+        first = client.get(path)
+        assert first.headers["cache-control"] == "no-cache"
+        again = client.get(path, headers={"If-None-Match": first.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        assert client.get(path, headers={"If-None-Match": '"another"'}).status_code == 200
+
+
+def test_health_and_readiness(client):
+    assert client.get("/healthz").json()["status"] == "ok"
+    ready = client.get("/readyz").json()
+    assert ready["release"] == client.get("/releases/current").json()["release"]
+    assert ready["degraded"] == []
+
+
+def test_metrics_count_requests_by_route_and_level(client):
+    client.get("/items/50/similar")
+    text = client.get("/metrics").text
+    assert 'route="/items/{item_id}/similar"' in text
+    assert 'recsys_answers_total{level="similar",surface="similar"}' in text
+    assert "recsys_request_seconds_bucket" in text
+
+
+def test_the_openapi_document_has_examples(client):
+    document = client.get("/openapi.json").json()
+    assert {"/recommend", "/items/{item_id}/similar", "/popular", "/releases/current"} <= set(document["paths"])
+    assert document["components"]["schemas"]["RecommendRequest"]["examples"]
+    assert not any(path.startswith("/page") for path in document["paths"])
+
+
+LONG = "x" * 10_000
+
+BAD = {
+    "k of 0": ("GET", "/recommend?user_id=1&k=0", None, 422, "query.k"),
+    "k of 501": ("GET", "/recommend?user_id=1&k=501", None, 422, "query.k"),
+    "k that is no number": ("GET", "/recommend?user_id=1&k=ten", None, 422, "query.k"),
+    "no user": ("GET", "/recommend", None, 422, "query.user_id"),
+    "empty user": ("GET", "/recommend?user_id=", None, 422, "query.user_id"),
+    "user of 10,000 characters": ("GET", f"/recommend?user_id={LONG}", None, 422, "query.user_id"),
+    "NUL in a user": ("GET", "/recommend?user_id=a%00b", None, 422, "query.user_id"),
+    "NUL in an item": ("GET", "/items/a%00b/similar", None, 422, "path.item_id"),
+    "item of 10,000 characters": ("GET", f"/items/{LONG}/similar", None, 422, "path.item_id"),
+    "malformed JSON": ("POST", "/recommend", b'{"history": [', 422, "body"),
+    "JSON of another shape": ("POST", "/recommend", b"[1, 2]", 422, "body"),
+    "no history": ("POST", "/recommend", b"{}", 422, "body.history"),
+    "history of another type": ("POST", "/recommend", b'{"history": "i3"}', 422, "body.history"),
+    "item id of another type": ("POST", "/recommend", b'{"history": [{"item_id": 3}]}', 422, "body.history.0.item_id"),
+    "NUL in a history": ("POST", "/recommend", b'{"history": [{"item_id": "a\\u0000"}]}', 422, "body.history.0.item_id"),
+    "unknown kind": ("POST", "/recommend", b'{"history": [{"item_id": "3", "event": "sing"}]}', 422, "body.history.0.event"),
+    "NaN value": ("POST", "/recommend", b'{"history": [{"item_id": "3", "value": NaN}]}', 422, "body"),
+    "k as text": ("POST", "/recommend", b'{"history": [], "k": "5"}', 422, "body.k"),
+    "unknown field": ("POST", "/recommend", b'{"history": [], "n": 5}', 422, "body.n"),
+    "history of 1,001": ("POST", "/recommend", b'{"history": [' + b",".join([b'{"item_id":"3"}'] * 1001) + b"]}", 422, "body.history"),
+    "body of 10 MB": ("POST", "/recommend", b'{"history": "' + b"x" * 10_000_000 + b'"}', 413, "1,000,000 bytes"),
+    "deep JSON": ("POST", "/recommend", b"[" * 100_000, 400, "body"),
+    "not UTF-8": ("POST", "/recommend", b'{"history": "\xff"}', 400, "body"),
+    "lone surrogate": ("POST", "/recommend", b'{"history": [{"item_id": "\\ud800"}]}', 422, "body"),
+    "unknown path": ("GET", "/recommendations", None, 404, "Not Found"),
+    "wrong method": ("DELETE", "/recommend", None, 405, "Method Not Allowed"),
+    "unknown item": ("GET", "/items/99999999/similar", None, 404, "99999999"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_gets_a_problem_document_that_names_it(client, name):
+    method, path, content, status, said = BAD[name]
+    answer = client.request(method, path, content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert body["status"] == status
+    assert said in body["detail"]
+
+
+def test_a_body_that_hides_its_length_is_refused_too(client):
+    chunks = (b"x" * 100_000 for _ in range(50))
+    answer = client.post("/recommend", content=chunks, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 413
+
+
+def test_two_workers_answer_alike_and_count_together(home, serve):
+    with serve(home, "--workers", "2") as (address, _):
+        lists = {tuple(items(httpx.get(f"{address}/recommend?user_id=196"))) for _ in range(20)}
+        assert len(lists) == 1
+        counted = next(
+            line
+            for line in httpx.get(f"{address}/metrics").text.splitlines()
+            if line.startswith("recsys_requests_total") and 'route="/recommend"' in line
+        )
+        assert float(counted.split()[-1]) >= 20

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+from implicit.cpu.als import AlternatingLeastSquares
+from threadpoolctl import threadpool_limits
+
+from recsys.folding import FoldIn
+
+
+@pytest.fixture(scope="module")
+def fold():
+    items = np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32)
+    return FoldIn.of(items, regularization=0.5, alpha=3.0)
+
+
+def one(fold, rows, weights):
+    return fold.fold(np.array([0, len(rows)]), np.array(rows, np.int32), np.array(weights, np.float32))[0]
+
+
+def test_it_solves_the_normal_equations_written_out_in_full(fold):
+    rows, weights = [2, 7, 11], [1.0, 2.0, 0.5]
+    confidence = np.ones(30)
+    confidence[rows] = 3.0 * np.array(weights)
+    preference = np.zeros(30)
+    preference[rows] = 1
+    y = fold.items.astype(np.float64)
+    left = y.T @ np.diag(confidence) @ y + 0.5 * np.eye(6)
+    assert one(fold, rows, weights) == pytest.approx(np.linalg.solve(left, y.T @ (confidence * preference)), rel=1e-4)
+
+
+def test_it_equals_what_implicit_computes_for_the_same_user():
+    rng = np.random.default_rng(1)
+    matrix = sp.random(40, 25, 0.3, format="csr", random_state=2, dtype=np.float32)
+    with threadpool_limits(1, "blas"):
+        solver = AlternatingLeastSquares(factors=5, regularization=0.1, alpha=4.0, random_state=3)
+        solver.fit(matrix, show_progress=False)
+        fold = FoldIn.of(solver.item_factors, 0.1, 4.0)
+        for user in rng.integers(40, size=5):
+            line = matrix[user]
+            theirs = solver.recalculate_user(user, line)
+            assert one(fold, line.indices, line.data) == pytest.approx(theirs, rel=1e-2, abs=1e-3)
+
+
+@given(st.lists(st.tuples(st.integers(0, 29), st.floats(0.1, 5)), min_size=1, max_size=10), st.randoms())
+def test_the_order_of_items_does_not_matter_and_repeats_add_up(fold, taken, random):
+    shuffled = random.sample(taken, len(taken))
+    summed = {}
+    for row, weight in taken:
+        summed[row] = summed.get(row, 0) + weight
+    vectors = [one(fold, *zip(*pairs, strict=True)) for pairs in (taken, shuffled, list(summed.items()))]
+    assert vectors[0] == pytest.approx(vectors[1], rel=1e-3, abs=1e-5)
+    assert vectors[0] == pytest.approx(vectors[2], rel=1e-3, abs=1e-5)
+
+
+def test_nothing_taken_is_the_zero_vector(fold):
+    assert not one(fold, [], []).any()
+    assert not one(fold, [1, 2], [0.0, -1.0]).any()
+
+
+def test_a_batch_equals_its_users_one_by_one(fold):
+    indptr, rows = np.array([0, 2, 2, 5]), np.array([1, 2, 3, 4, 5], np.int32)
+    weights = np.array([1, 2, 3, 0, 1], np.float32)
+    batch = fold.fold(indptr, rows, weights)
+    for user in range(3):
+        part = slice(indptr[user], indptr[user + 1])
+        assert np.array_equal(batch[user], one(fold, rows[part], weights[part]))
