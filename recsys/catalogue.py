@@ -81,12 +81,11 @@ class Catalogue:
         if self._titles is None or not text:
             return np.zeros(0, np.int32)
         wanted = text.lower()
-        # nan where there is no title: fill_null would make a scalar, for which pyarrow imports pandas
-        places: Arrow = pc.find_substring(self._titles, wanted)
-        at = places.to_numpy(zero_copy_only=False)
-        found = np.flatnonzero(at >= 0)
-        order = np.argsort(at[found] > 0, kind="stable")
-        return found[order][:limit].astype(np.int32)
+        masks: list[Arrow] = [matches(self._titles, wanted) for matches in (pc.match_substring, pc.starts_with)]
+        # dlpack, since to_numpy imports pandas
+        holding, beginning = (np.from_dlpack(pc.indices_nonzero(mask)) for mask in masks)
+        later = np.setdiff1d(holding, beginning, assume_unique=True)
+        return np.concatenate([beginning, later])[:limit].astype(np.int32)
 
     def save(self, path: Path) -> None:
         """Write one uncompressed Arrow file, which can be mapped."""

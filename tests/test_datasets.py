@@ -241,7 +241,8 @@ def test_movielens_and_tmdb_meet_in_the_links(tmp_path):
                 '8,"Babylon 5",(no genres listed)\n9,Nada,Drama\n',
                 "ml-latest-small/tags.csv": "userId,movieId,tag,timestamp\n1,7,fun,1\n1,7,null,1\n2,7,null,1\n",
                 "ml-latest-small/links.csv": "movieId,imdbId,tmdbId\n7,1,862\n8,2,\n9,3,5\n",
-                "tmdb-5000/tmdb_5000_movies.zip": f"id,overview,keywords,genres\n862,Woody.,{names},{names}\n5,,[],[]\n",
+                "tmdb-5000/tmdb_5000_movies.zip": "id,overview,keywords,genres\n"
+                f"862,Woody.,{names},{names}\n5,,[],[]\n",
             },
         ),
     )
