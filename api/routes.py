@@ -120,12 +120,12 @@ async def metrics() -> Response:
 
 def live_of(request: Request) -> Live:
     """What the app was created with."""
-    return cast(Live, request.app.state.live)
+    return cast("Live", request.app.state.live)
 
 
 def store_of(request: Request) -> UserStateStore:
     """The state store that the app opened."""
-    return cast(UserStateStore, request.app.state.users)
+    return cast("UserStateStore", request.app.state.users)
 
 
 def engine_of(request: Request) -> Engine:

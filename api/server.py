@@ -78,7 +78,7 @@ def _bound(host: str, port: int) -> Iterator[socket.socket]:
             raise SettingsError(
                 f"{host}:{port} cannot be listened on ({error.strerror}): choose another with --port, 0 for any"
             ) from error
-        bound.set_inheritable(True)  # noqa: FBT003
+        bound.set_inheritable(True)
         yield bound
 
 

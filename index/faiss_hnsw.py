@@ -67,10 +67,10 @@ class FaissHnsw:
         best = min(k, len(self.order))
         if not best or not len(queries):
             return Candidates.empty(len(queries), k)
-        wide = faiss.SearchParametersHNSW(efSearch=max(self.search_width, best))
+        wide = faiss.SearchParametersHNSW(efSearch=max(self.search_width, best))  # type: ignore[attr-defined]
         scores, places = self.graph.search(queries, best, params=wide)
         rows = np.where(places >= 0, self.order[places], np.int32(-1))
-        return pad(rows, cast(Float32, scores), k)
+        return pad(rows, cast("Float32", scores), k)
 
     def save(self, folder: Path) -> None:
         """Write the graph with its vectors, and the order."""

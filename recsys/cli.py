@@ -34,7 +34,8 @@ app.add_typer(data_app, name="data")
 app.add_typer(release_app, name="release")
 
 Config = Annotated[
-    Path | None, typer.Argument(help="recsys.toml; without it ./recsys.toml, else the demo's settings (MovieLens 100K).")
+    Path | None,
+    typer.Argument(help="recsys.toml; without it ./recsys.toml, else the demo's settings (MovieLens 100K)."),
 ]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="recsys.toml; without it ./recsys.toml, else the demo's settings.")
@@ -106,7 +107,7 @@ def serve(
     settings = settings.model_copy(update={"serve": settings.serve.model_copy(update=overrides)})
     if ReleaseStore(settings.releases.folder).current_id() is None:
         Console(stderr=True).print(
-            f"no release is promoted in {settings.releases.folder} yet: /readyz answers 503 until `recsys train` is done",
+            f"nothing is promoted in {settings.releases.folder} yet: /readyz answers 503 until `recsys train` is done",
             style="yellow",
         )
     _serve(settings, lambda address: typer.echo(f"serving at {address}  (Ctrl-C stops)"))
@@ -340,7 +341,7 @@ def _refused(release: str, findings: Sequence[str]) -> RecsysError:
     )
 
 
-def _verdict(passed: bool, forced: bool) -> str:  # noqa: FBT001
+def _verdict(passed: bool, forced: bool) -> str:
     return "passed" if passed else "forced" if forced else "refused"
 
 
@@ -363,7 +364,9 @@ def _print_release(console: Console, release: Release) -> None:
         table.add_row("", finding)
     console.print(table)
 
-    accuracy = Table("held out", "users", "pipeline", "popularity", title=manifest.metrics["split"], title_justify="left")
+    accuracy = Table(
+        "held out", "users", "pipeline", "popularity", title=manifest.metrics["split"], title_justify="left"
+    )
     for metric, ours in manifest.metrics["pipeline"].items():
         if metric == "users":
             continue

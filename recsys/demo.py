@@ -30,7 +30,9 @@ SHOWN_ITEMS = 5
 NEWCOMER = "a newcomer"
 
 
-def run(config: Path | None, port: int | None, release: Release, console: Console, *, once: bool) -> list[dict[str, Any]]:
+def run(
+    config: Path | None, port: int | None, release: Release, console: Console, *, once: bool
+) -> list[dict[str, Any]]:
     """Serve, print what a few users get, and go on until Ctrl-C unless ``once``; the lists that were printed.
 
     ``config`` and ``port`` are handed to ``recsys serve``. RecsysError if the server does not come up, or answers

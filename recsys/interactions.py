@@ -127,7 +127,7 @@ def _rows(vocabulary: Vocabulary, ids: pd.Series, what: str) -> Int32:
     if len(rows) and rows.min() < 0:
         lost = distinct[int(rows.argmin())]
         raise ValueError(f"the {what} vocabulary does not know {lost!r}, which the events name")
-    return rows[codes]
+    return np.asarray(rows[codes], np.int32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -58,7 +58,8 @@ def mrr(judged: Judged, k: int) -> Float64:
 
 
 def _over(part: Float64, whole: Float64 | Int64) -> Float64:
-    return np.divide(part, whole, out=np.full(len(part), np.nan), where=np.asarray(whole) > 0)
+    ratio: Float64 = np.divide(part, whole, out=np.full(len(part), np.nan), where=np.asarray(whole) > 0)
+    return ratio
 
 
 Metric = Callable[[Judged, int], Float64]

@@ -40,12 +40,12 @@ class Surface(Section):
 
 DEFAULT_SURFACES: Mapping[str, Surface] = {
     "home": Surface(
-        sources=(Line(name="nearest", index="items"),),  # type: ignore[call-arg]
+        sources=(Line(name="nearest", index="items"),),
         steps=(Line(name="seen"),),
         ladder=(Line(name="popular"),),
     ),
     "similar": Surface(
-        sources=(Line(name="nearest", index="similar"),),  # type: ignore[call-arg]
+        sources=(Line(name="nearest", index="similar"),),
         steps=(Line(name="seen"),),
         ladder=(Line(name="popular"),),
     ),
@@ -113,13 +113,14 @@ class Recommender:
 
         proposals = {name: self._ask(name, source, queries, depth, failed) for name, source in self.sources.items()}
         found = self._after_steps(queries, fuse(proposals)).top(k)
-        levels = [query.level if some else "" for query, some in zip(queries, found.filled.any(axis=1), strict=True)]
+        some = found.rows.max(axis=1, initial=-1) >= 0
+        levels = [query.level if any_ else "" for query, any_ in zip(queries, some.tolist(), strict=True)]
         for rung, source in self.ladder.items():
             if found.filled.all():
                 break
             proposal = fuse({rung: self._ask(rung, source, queries, depth, failed)})
             found = fill(found, self._after_steps(queries, proposal), k)
-            some = found.filled.any(axis=1)
+            some = found.rows.max(axis=1, initial=-1) >= 0
             levels = [level or (rung if some[place] else "") for place, level in enumerate(levels)]
         return Answer(found, tuple(level or "none" for level in levels), tuple(dict.fromkeys(failed)))
 

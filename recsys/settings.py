@@ -190,9 +190,7 @@ class Settings(Section):
     serve: Serve = Serve()
 
 
-DEMO_MODEL: Mapping[str, Any] = MappingProxyType(
-    {"name": "als", "factors": 64, "regularization": 20.0, "alpha": 2.0}
-)
+DEMO_MODEL: Mapping[str, Any] = MappingProxyType({"name": "als", "factors": 64, "regularization": 20.0, "alpha": 2.0})
 """Chosen for ml-100k on three rolling cuts inside the older 80 % of its ratings; see docs/decisions/."""
 
 

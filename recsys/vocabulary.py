@@ -99,7 +99,7 @@ class Vocabulary:
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
             raise IndexError(f"rows run from {rows.min()} to {rows.max()}, the vocabulary from 0 to {len(self) - 1}")
         starts, ends = self._offsets[rows].tolist(), self._offsets[rows + 1].tolist()
-        text = memoryview(self._text)
+        text = memoryview(self._text.data)
         return [str(text[a:b], "utf-8", "surrogatepass") for a, b in zip(starts, ends, strict=True)]
 
     def starting_with(self, prefix: str, limit: int) -> Int32:
@@ -108,8 +108,8 @@ class Vocabulary:
         >>> Vocabulary.of(["ab", "ba", "abc"]).starting_with("ab", 5)
         array([0, 2], dtype=int32)
         """
-        text, rows = bytes(memoryview(self._text)), []
-        at = -1
+        text, at = self._text.tobytes(), -1
+        rows: list[int] = []
         while len(rows) < limit and (at := text.find(prefix.encode("utf-8", "surrogatepass"), at + 1)) >= 0:
             row = int(np.searchsorted(self._offsets, at))
             if row < len(self) and self._offsets[row] == at:
@@ -119,7 +119,7 @@ class Vocabulary:
     def save(self, folder: Path) -> None:
         """Write the four arrays as ``.npy`` files into ``folder``, which is made."""
         folder.mkdir(parents=True, exist_ok=True)
-        arrays = (self._text, self._offsets, self.row_keys, self._keys, self._key_rows)
+        arrays: tuple[np.ndarray, ...] = (self._text, self._offsets, self.row_keys, self._keys, self._key_rows)
         for name, array in zip(self.FILES, arrays, strict=True):
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
 
@@ -135,4 +135,4 @@ def load_mapped(path: Path) -> np.ndarray:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except ValueError:
         # mmap refuses a length of zero
-        return np.load(path, allow_pickle=False)
+        return np.asarray(np.load(path, allow_pickle=False))

@@ -1,7 +1,6 @@
 """The release store: whole or not at all, and every damage named."""
 
 import json
-import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -145,9 +144,8 @@ def test_prune_keeps_the_newest_and_the_current(store):
 
 
 def test_a_second_publisher_is_refused_while_the_first_is_at_work(store):
-    with store.publishing():
-        with pytest.raises(Busy, match="another publisher is at work"), store.publishing():
-            pass
+    with store.publishing(), pytest.raises(Busy, match="another publisher is at work"), store.publishing():
+        pass
     with store.publishing():
         pass
 
@@ -163,7 +161,11 @@ def test_leftovers_of_a_crashed_publisher_are_cleared_away(store):
 
 
 def test_a_release_that_fails_half_way_leaves_nothing(store):
-    with pytest.raises(OSError, match="disk full"), store.publishing(), store.staging("2026-11-23T02-47-10") as folder:
-        (folder / "half").write_text("")
-        raise OSError("disk full")
-    assert [name for name in os.listdir(store.folder) if name != ".lock"] == []
+    def failing():
+        with store.publishing(), store.staging("2026-11-23T02-47-10") as folder:
+            (folder / "half").write_text("")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        failing()
+    assert [path.name for path in store.folder.iterdir()] == [".lock"]

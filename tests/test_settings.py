@@ -55,5 +55,5 @@ def test_a_mistake_is_named_with_its_key(tmp_path, text, said):
 
 
 def test_a_missing_file_says_so(tmp_path):
-    with pytest.raises(SettingsError, match="there is no .*recsys.toml"):
+    with pytest.raises(SettingsError, match=r"there is no .*recsys\.toml"):
         load_settings(tmp_path / "recsys.toml", {})

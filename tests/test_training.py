@@ -33,9 +33,7 @@ def trained(settings, **options):
 
 def taste(users=12, items=12):
     """Even users take even items, odd ones odd."""
-    return [
-        f"u{u},i{i},{T0 + 1000 * i + u}" for u in range(users) for i in range(items) if u % 2 == i % 2 and i != u
-    ]
+    return [f"u{u},i{i},{T0 + 1000 * i + u}" for u in range(users) for i in range(items) if u % 2 == i % 2 and i != u]
 
 
 def engine_of(outcome):
@@ -69,9 +67,9 @@ def test_an_engine_from_files_answers_as_the_state_that_was_written(home, settin
     (state,) = engine.users.find(["196"])
     personal = engine.resolver.known("196", state, NOW)
     ids = engine.items.ids.ids(engine.items.ids.rows_of_keys(state.seen))
-    weights = engine.users.history.weights[
-        engine.users.history.indptr[engine.users.embeddings.ids.rows(["196"])[0]] :
-    ][: len(ids)]
+    weights = engine.users.history.weights[engine.users.history.indptr[engine.users.embeddings.ids.rows(["196"])[0]] :][
+        : len(ids)
+    ]
     folded = engine.resolver.anonymous(ids, np.asarray(weights), NOW)
     # The whole history folded in is the vector that was published: API, batch and fold-in agree.
     assert np.allclose(personal.vector, folded.vector, rtol=1e-3, atol=1e-5)

@@ -24,4 +24,4 @@ def model_of(table: Mapping[str, Any]) -> Model:
         config = MODELS[name].model_validate({key: value for key, value in table.items() if key != "name"})
     except ValidationError as error:
         raise SettingsError(f"[model] {name}: {describe(error)}") from error
-    return cast(Model, config)
+    return cast("Model", config)

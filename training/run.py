@@ -36,7 +36,8 @@ from recsys.vocabulary import Vocabulary
 from training.config import model_of
 from training.data import read_log
 from training.gate import judge
-from training.models import MODELS, Factors, Model, Progress
+from training.models import Factors, Model, Progress
+from training.models.popular import popularity_of
 from training.progress import Unwatched, Watcher
 
 LIBRARIES = ("faiss-cpu", "implicit", "numpy", "pandas", "scipy")
@@ -141,7 +142,7 @@ def fit(
     threads = settings.train.threads
     with watcher.stage(f"fit{label}") as progress:
         factors = _factors(model, data, rng, threads, progress)
-    popularity = MODELS["popular"]().fit(data, rng, threads=threads).scores
+    popularity = popularity_of(data)
     history = History.of(data)
     fold = FoldIn.of(factors.items, factors.regularization, factors.alpha)
     vectors = fold_all(history, fold)
@@ -172,9 +173,7 @@ def fit(
     return engine, reports
 
 
-def _factors(
-    model: Model, data: Interactions, rng: np.random.Generator, threads: int, progress: Progress
-) -> Factors:
+def _factors(model: Model, data: Interactions, rng: np.random.Generator, threads: int, progress: Progress) -> Factors:
     factors = model.fit(data, rng, threads=threads, progress=progress)
     if not isinstance(factors, Factors):
         raise SettingsError(
@@ -188,7 +187,8 @@ def _factors(
 
 def _unit(vectors: Float32) -> Float32:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    unit: Float32 = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    return unit
 
 
 def _item_ids(log: Log) -> Vocabulary:

@@ -84,7 +84,7 @@ def test_the_configuration_comes_back_from_its_own_json(model):
 def test_what_a_model_does_not_know_is_refused_by_name():
     with pytest.raises(SettingsError, match=r"\[model\] als: factros: unknown key"):
         model_of({"name": "als", "factros": 3})
-    with pytest.raises(SettingsError, match="regularization: .*greater than or equal to 0, but it is '-1'"):
+    with pytest.raises(SettingsError, match=r"regularization: .*greater than or equal to 0, but it is '-1'"):
         model_of({"name": "als", "regularization": -1})
     with pytest.raises(SettingsError, match="unknown model 'asl', choose one of als, popular"):
         model_of({"name": "asl"})

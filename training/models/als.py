@@ -35,9 +35,7 @@ class Als(Section):
         """Solve by conjugate gradients in float32. TrainingError for data without a positive event."""
         matrix = data.matrix()
         if not matrix.nnz:
-            raise TrainingError(
-                f"none of {len(data):,} events teaches anything: all have weight 0 under [data.kinds]"
-            )
+            raise TrainingError(f"none of {len(data):,} events teaches anything: all have weight 0 under [data.kinds]")
         # BLAS threads fight the solver's own: on gowalla they cost a factor of four.
         with threadpool_limits(1, "blas"):
             solver = AlternatingLeastSquares(

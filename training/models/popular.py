@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from recsys.arrays import Float32
 from recsys.interactions import Interactions
 from recsys.settings import Section
 from training.models import ItemScores, Progress, silent
@@ -21,6 +22,11 @@ class Popular(Section):
         progress: Progress = silent,
     ) -> ItemScores:
         """Count each user once for each item."""
-        counts = np.bincount(data.seen().indices, minlength=len(data.items))
+        scores = popularity_of(data)
         progress(1.0)
-        return ItemScores(counts.astype(np.float32))
+        return ItemScores(scores)
+
+
+def popularity_of(data: Interactions) -> Float32:
+    """How many users consumed each item, float32 (items,)."""
+    return np.bincount(data.seen().indices, minlength=len(data.items)).astype(np.float32)
