@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -43,11 +43,15 @@ def create_app(
         async with open_users() as users:
             app.state.users = users
             await live.follow()
-            async with asyncio.TaskGroup() as tasks:
-                watching = [tasks.create_task(_follow(live, users, watch_seconds))]
-                yield
-                for task in watching:
-                    task.cancel()
+            # Two tasks, so that a store that hangs does not keep a new release waiting.
+            tasks = [
+                asyncio.create_task(_every(watch_seconds, live.follow)),
+                asyncio.create_task(_every(watch_seconds, lambda: _ensure_states(live, users))),
+            ]
+            yield
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     app = FastAPI(
         title="recsys-engine",
@@ -66,20 +70,25 @@ def create_app(
     return app
 
 
-async def _follow(live: Live, users: UserStateStore, seconds: float) -> None:
-    """Follow the pointer, and see to it that the store holds the states of the release that answers."""
+async def _every(seconds: float, act: Callable[[], Awaitable[object]]) -> None:
+    """Act now and then until cancelled; what goes wrong once is tried again."""
     while True:
-        await _ensure_states(live, users)
+        try:
+            await act()
+        except Exception:
+            log.exception("the next try is in %g s", seconds)
         await asyncio.sleep(seconds)
-        await live.follow()
 
 
 async def _ensure_states(live: Live, users: UserStateStore) -> None:
+    """See to it that the store holds the states of the release that answers, also after it has come back empty."""
     engine = live.current
     if engine is None:
         return
-    # A store that is down, or that has just come back empty, is tried again at the next look.
+    # While the store is down requests are answered from the release, and the next look may find it up again.
     with contextlib.suppress(StoreError):
         if not await users.sealed(engine.id):
+            live.filled = None
             written = await write_states(users, engine.users, engine.id)
             log.warning("the state store knew nothing of release %s: %d states written", engine.id, written)
+        live.filled = engine.id

@@ -33,6 +33,8 @@ class Live:
         self.current: Engine | None = None
         self.refused: tuple[str, str] | None = None
         """(id, why) of the release that the pointer names but that could not be loaded."""
+        self.filled: str | None = None
+        """The release whose user states the store is known to hold; until then the release's own answer."""
 
     async def follow(self) -> bool:
         """Look at the pointer once and load what it names; whether the engine was replaced."""

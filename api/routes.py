@@ -138,11 +138,16 @@ def engine_of(request: Request) -> Engine:
 
 
 async def state_of(request: Request, engine: Engine, user: str) -> tuple[UserState | None, list[str]]:
-    """What is remembered of a user; while the store does not answer, what the release learned of them."""
+    """What is remembered of a user.
+
+    While the store does not answer, or has not been filled for this release yet, what the release learned of them.
+    """
     try:
         (state,) = await store_of(request).get([user], engine.id)
     except StoreError:
         return engine.users.find([user])[0], [USER_STATE]
+    if state is None and live_of(request).filled != engine.id:
+        return engine.users.find([user])[0], []
     return state, []
 
 

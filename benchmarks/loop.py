@@ -27,8 +27,8 @@ def measure() -> dict[str, Any]:
         command = [sys.executable, "-m", "recsys", "serve", "--port", "0"]
         with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as server:
             try:
-                assert server.stdout
-                address = urlsplit(server.stdout.readline().split()[2])
+                line = server.stdout.readline() if server.stdout else ""
+                address = urlsplit(line.split()[2])
                 ready_s = _ready(address.netloc, start)
                 times = _requests(address.netloc)
             finally:

@@ -87,6 +87,10 @@ class Recommender:
     @classmethod
     def of(cls, surface: Surface, parts: Parts) -> Recommender:
         """Build the surface over a release's parts; SettingsError names an unknown source, step or option."""
+        for lines in (surface.sources, surface.ladder):
+            names = [line.name for line in lines]
+            if len(set(names)) < len(names):
+                raise SettingsError(f"a surface names a source twice: {', '.join(names)}")
 
         def build(table: Mapping[str, object], line: Line) -> object:
             try:

@@ -91,6 +91,11 @@ def test_a_line_that_names_nothing_is_refused_with_the_choices():
             Recommender.of(Surface(sources=(line,)), PARTS)
 
 
+def test_a_source_named_twice_is_refused():
+    with pytest.raises(SettingsError, match="names a source twice: popular, popular"):
+        Recommender.of(Surface(sources=(Line(name="popular"), Line(name="popular"))), PARTS)
+
+
 def test_k_below_one_and_no_queries():
     with pytest.raises(ValueError, match="k is 0"):
         HOME.recommend([Query(now=NOW)], 0)

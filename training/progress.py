@@ -9,7 +9,17 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from training.models import Progress as Share
 from training.models import silent
@@ -39,6 +49,14 @@ class Unwatched:
         """Say nothing."""
 
 
+class Rate(ProgressColumn):
+    """How much of the stage a second does."""
+
+    def render(self, task: Task) -> Text:
+        """Nothing until it is known."""
+        return Text(f"{task.speed:.0%}/s" if task.speed else "", style="progress.data.speed")
+
+
 class Terminal:
     """A bar for each stage while it runs, with rate and time left, and a line with its seconds when it is done."""
 
@@ -53,7 +71,8 @@ class Terminal:
             SpinnerColumn(),
             TextColumn("{task.description:<12}"),
             BarColumn(),
-            TaskProgressColumn(show_speed=True),
+            TaskProgressColumn(),
+            Rate(),
             TimeRemainingColumn(),
             console=self._console,
             transient=True,
