@@ -23,7 +23,7 @@ from recsys.arrays import Float32
 from recsys.catalogue import Catalogue
 from recsys.embeddings import Embeddings
 from recsys.errors import ReleaseDamaged, SettingsError
-from recsys.folding import FoldIn
+from recsys.folding import FoldIn, FoldRule
 from recsys.pipeline import Recommender, Surface
 from recsys.releases import Release
 from recsys.retrieval import Parts, VectorIndex
@@ -43,8 +43,7 @@ SIMILAR_INDEX = "similar"
 class ModelCard(Section):
     """``model.json``: the numbers that serving shares with training."""
 
-    regularization: float
-    alpha: float
+    fold: FoldRule
     recent_items: int
     kinds: dict[str, Kind]
 
@@ -142,7 +141,7 @@ def assemble(release: Release, load_index: LoadIndex) -> Engine:
                 items.ids,
                 card.recent_items,
             ),
-            fold=FoldIn(items.vectors, load_mapped(folder / "items/gram.npy"), card.regularization, card.alpha),
+            fold=FoldIn(items.vectors, load_mapped(folder / "items/gram.npy"), card.fold),
             indexes=indexes,
             card=card,
             surfaces={name: Surface.model_validate(surface) for name, surface in surfaces.items()},

@@ -94,15 +94,19 @@ class Catalogue:
 
     @classmethod
     def load(cls, path: Path) -> Catalogue:
-        """Map what :meth:`save` wrote; ValueError if it is not an Arrow file."""
-        return cls(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
+        """Map what :meth:`save` wrote; ValueError if it is not a whole Arrow file."""
+        mapped = pa.memory_map(str(path))
+        try:
+            return cls(pa.ipc.open_file(mapped).read_all())
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{path} is not a catalogue, an Arrow file was wanted: {error}") from error
 
     @cached_property
     def _columns(self) -> list[tuple[str, Arrow]]:
-        # One chunk each, so that a row is one look-up.
+        # One chunk each, so that a row is one look-up; texts of more than 2 GB stay in several.
         whole = self.table.combine_chunks()
         return [
-            (name, column.chunk(0) if column.num_chunks else pa.array([], column.type))
+            (name, column.chunk(0) if column.num_chunks == 1 else column)
             for name, column in zip(whole.column_names, whole.columns, strict=True)
         ]
 

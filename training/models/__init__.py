@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from recsys.arrays import Float32
+from recsys.folding import FoldRule
 from recsys.interactions import Interactions
 from recsys.settings import Section
 from recsys.tables import Table
@@ -25,14 +26,12 @@ def silent(share: float) -> None:
 class Factors:
     """Users and items in one space: the inner product is the score.
 
-    ``users``: float32 (users, d); ``items``: float32 (items, d). ``regularization`` and ``alpha`` are what
-    folding in a user against ``items`` needs, see :class:`recsys.folding.FoldIn`.
+    ``users``: float32 (users, d); ``items``: float32 (items, d). ``rule``: how a user is folded in against them.
     """
 
     users: Float32
     items: Float32
-    regularization: float
-    alpha: float
+    rule: FoldRule
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +59,7 @@ MODELS: Table[type[Section]] = Table(
     "model",
     {
         "als": "training.models.als:Als",
+        "ials": "training.models.ials:Ials",
         "popular": "training.models.popular:Popular",
     },
     extra="train",

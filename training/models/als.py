@@ -8,6 +8,7 @@ from pydantic import Field
 from threadpoolctl import threadpool_limits
 
 from recsys.errors import TrainingError
+from recsys.folding import FoldRule
 from recsys.interactions import Interactions
 from recsys.settings import Section
 from training.models import Factors, Progress, silent
@@ -54,6 +55,5 @@ class Als(Section):
         return Factors(
             users=np.asarray(solver.user_factors, np.float32),
             items=np.asarray(solver.item_factors, np.float32),
-            regularization=self.regularization,
-            alpha=self.alpha,
+            rule=FoldRule(alpha=self.alpha, regularization=self.regularization),
         )

@@ -1,0 +1,77 @@
+// What the page asks of the server: answers, how long they took, and problems as errors with a readable message.
+
+/** An error that the server explained (RFC 9457), or that kept us from reaching it. */
+export class Problem extends Error {
+  constructor(title, detail, errors = []) {
+    super(detail);
+    this.title = title;
+    this.errors = errors;
+  }
+}
+
+const DESCRIBED_AT_ONCE = 100;
+const descriptions = new Map();
+let describedBy = null;
+
+const q = encodeURIComponent;
+
+/** The answer's content and the milliseconds from the question to its last byte. Problem if there is none. */
+async function ask(path, signal, options = {}) {
+  const start = performance.now();
+  let response;
+  let text;
+  try {
+    response = await fetch(path, { ...options, signal });
+    text = await response.text();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem("No answer", "The server could not be reached: is it still running?");
+  }
+  const milliseconds = performance.now() - start;
+  let content;
+  try {
+    content = JSON.parse(text);
+  } catch {
+    throw new Problem(`${response.status} ${response.statusText}`, "The answer is not JSON.");
+  }
+  if (!response.ok) throw new Problem(`${content.status} ${content.title}`, content.detail, content.errors);
+  return { ...content, milliseconds };
+}
+
+export const release = (signal) => ask("releases/current", signal);
+export const users = (prefix, limit, signal) => ask(`page/users?prefix=${q(prefix)}&limit=${limit}`, signal);
+export const history = (user, signal) => ask(`page/users/${q(user)}/history?limit=100`, signal);
+export const search = (text, limit, signal) => ask(`page/items?q=${q(text)}&limit=${limit}`, signal);
+export const similar = (item, k, signal) => ask(`items/${q(item)}/similar?k=${q(k)}`, signal);
+export const recommend = (user, k, signal) => ask(`recommend?user_id=${q(user)}&k=${q(k)}`, signal);
+
+/** A list for a visitor of whom only ``items``, newest first, is known. */
+export function recommendAnonymous(items, k, signal) {
+  const body = JSON.stringify({ history: items.map((item_id) => ({ item_id })), k: Number(k) });
+  return ask("recommend", signal, { method: "POST", headers: { "Content-Type": "application/json" }, body });
+}
+
+/** The items with these ids, in their order; one that the server cannot describe has its id alone. */
+export async function describe(ids, ofRelease, signal) {
+  if (describedBy !== ofRelease) {
+    descriptions.clear();
+    describedBy = ofRelease;
+  }
+  const missing = [...new Set(ids)].filter((id) => !descriptions.has(id));
+  for (let at = 0; at < missing.length; at += DESCRIBED_AT_ONCE) {
+    const some = missing.slice(at, at + DESCRIBED_AT_ONCE);
+    const { items } = await ask(`page/items?${some.map((id) => `ids=${q(id)}`).join("&")}`, signal);
+    for (const item of items) descriptions.set(item.item_id, item);
+  }
+  return ids.map((id) => descriptions.get(id) ?? { item_id: id });
+}
+
+const asking = new Map();
+
+/** A signal for the newest question of a ``topic``; the one before it is called off, so no stale answer is shown. */
+export function newest(topic) {
+  asking.get(topic)?.abort();
+  const control = new AbortController();
+  asking.set(topic, control);
+  return control.signal;
+}

@@ -1,0 +1,284 @@
+// The page itself: the address says what to show, each pane asks for its part of it, clicks change the address.
+import * as api from "./api.js";
+import { DEFAULT_K, change, read } from "./state.js";
+import { degraded, empty, h, milliseconds, number, plural, problem, provenance, rows, title } from "./view.js";
+
+const $ = (id) => document.getElementById(id);
+const KS = ["5", "10", "20", "50", "100", "200"];
+const SUGGESTED = 6;
+const FOUND = 12;
+const WAIT_FOR_TYPING = 120;
+
+let shown = {}; // the state that the panes stand for
+let from = null; // what had the focus when the similar panel was opened
+
+/** Fill a pane with what ``fill(signal)`` gives; a problem is shown in its place, a stale answer nowhere. */
+async function pane(name, fill) {
+  const [body, note] = [$(`${name}-body`), $(`${name}-note`)];
+  const signal = api.newest(name);
+  body.setAttribute("aria-busy", "true");
+  try {
+    const { content, about = "" } = await fill(signal);
+    if (signal.aborted) return;
+    keepingFocus(body, () => body.replaceChildren(...content.flat().filter(Boolean)));
+    if (note) note.textContent = about;
+  } catch (error) {
+    if (signal.aborted) return;
+    if (!(error instanceof api.Problem)) throw error;
+    body.replaceChildren(problem(error));
+    if (note) note.textContent = "";
+  }
+  body.removeAttribute("aria-busy");
+}
+
+/** Replacing a list must not throw a keyboard user back to the top of the page. */
+function keepingFocus(body, replace) {
+  const active = body.contains(document.activeElement) ? document.activeElement : null;
+  const buttons = () => [...body.querySelectorAll("button")];
+  const [place, kind] = [buttons().indexOf(active), active?.className];
+  const id = active?.closest("[data-id]")?.dataset.id;
+  replace();
+  if (!active) return;
+  const same = buttons().find((button) => button.className === kind && button.closest("[data-id]")?.dataset.id === id);
+  (same ?? buttons()[Math.min(place, buttons().length - 1)])?.focus();
+}
+
+const open = (item) => {
+  from = item.item_id;
+  change({ similar: item.item_id });
+};
+
+/** What a row needs to know of the moment. */
+function options(state) {
+  const toggle = state.anonymous && {
+    has: (id) => state.anonymous.includes(id),
+    flip: ({ item_id: id }) => {
+      const others = read().anonymous.filter((other) => other !== id);
+      change({ anonymous: toggle.has(id) ? others : [id, ...others] });
+    },
+  };
+  return { open, toggle, current: state.similar };
+}
+
+async function showList(state) {
+  await pane("list", async (signal) => {
+    const answer = state.anonymous
+      ? await api.recommendAnonymous(state.anonymous, state.k, signal)
+      : await api.recommend(state.user, state.k, signal);
+    const described = await api.describe(answer.items.map((item) => item.item_id), answer.release, signal);
+    const items = answer.items.map((item, place) => ({ ...described[place], ...item }));
+    const whom = state.anonymous ? "an anonymous visitor" : `user ${state.user}`;
+    $("said").textContent =
+      `${plural(items.length, "recommendation")} for ${whom}, level ${answer.level}, ${milliseconds(answer.milliseconds)}`;
+    return {
+      content: [
+        ...provenance(answer, { withLadder: true }),
+        items.length ? rows(items, options(state)) : empty("Every item has been seen: nothing is left to recommend."),
+      ],
+      about: `for ${whom}`,
+    };
+  });
+}
+
+async function showHistory(state) {
+  if (state.anonymous) return showChosen(state);
+  await pane("history", async (signal) => {
+    const answer = await api.history(state.user, signal);
+    const { items, seen } = answer;
+    const nobody = empty(
+      "Nobody by this id has been seen. Recommendations come all the same, from the last rung of the ladder.",
+    );
+    const many = seen > items.length ? `newest ${number(items.length)} of ${number(seen)}` : plural(seen, "item");
+    return {
+      content: [
+        degraded(answer.degraded),
+        items.length ? rows(items, options(state)) : answer.known ? empty("No items yet.") : nobody,
+      ],
+      about: answer.known ? many : "unknown user",
+    };
+  });
+}
+
+async function showChosen(state) {
+  await pane("history", async (signal) => {
+    const { release } = await api.release(signal);
+    const items = await api.describe(state.anonymous, release, signal);
+    return {
+      content: [
+        items.length
+          ? rows(items, options(state))
+          : empty("Nothing chosen yet. Add items with + below, or from the recommendations."),
+      ],
+      about: items.length ? plural(items.length, "item") : "",
+    };
+  });
+}
+
+async function showFound(state) {
+  if (!state.anonymous) return;
+  const text = $("search").value.trim();
+  await pane("found", async (signal) => {
+    const { items } = await api.search(text, FOUND + state.anonymous.length, signal);
+    const others = items.filter((item) => !state.anonymous.includes(item.item_id)).slice(0, FOUND);
+    $("found-title").textContent = text ? `Found for “${text}”` : "Popular, to begin with";
+    return { content: [others.length ? rows(others, options(state)) : empty("Nothing else is found.")] };
+  });
+}
+
+async function showSimilar(state) {
+  $("similar").hidden = !state.similar;
+  $("panes").toggleAttribute("data-three", Boolean(state.similar));
+  if (!state.similar) {
+    api.newest("similar");
+    return;
+  }
+  await pane("similar", async (signal) => {
+    const answer = await api.similar(state.similar, state.k, signal);
+    const ids = answer.items.map((item) => item.item_id);
+    const [item, ...described] = await api.describe([state.similar, ...ids], answer.release, signal);
+    const items = answer.items.map((found, place) => ({ ...described[place], ...found }));
+    return {
+      content: [...provenance(answer), rows(items, options(state))],
+      about: `to ${title(item)}${item.title ? ` · item ${item.item_id}` : ""}`,
+    };
+  });
+}
+
+function showControls(state) {
+  const anonymous = Boolean(state.anonymous);
+  $("mode-user").setAttribute("aria-pressed", String(!anonymous));
+  $("mode-anonymous").setAttribute("aria-pressed", String(anonymous));
+  $("for-user").hidden = $("suggestions").hidden = anonymous;
+  $("for-anonymous").hidden = $("found").hidden = !anonymous;
+  $("clear").hidden = !state.anonymous?.length;
+  $("history-title").textContent = anonymous ? "Your history" : "History";
+  if (!anonymous && document.activeElement !== $("user")) $("user").value = state.user ?? "";
+  const ks = KS.includes(state.k) ? KS : [...KS, state.k];
+  $("k").replaceChildren(...ks.map((k) => h("option", { value: k, selected: k === state.k }, k)));
+  for (const chip of $("suggestions").children) {
+    chip.setAttribute("aria-pressed", String(chip.dataset.user === state.user));
+  }
+  for (const item of document.querySelectorAll(".item")) {
+    item.toggleAttribute("data-current", item.dataset.id === state.similar);
+  }
+}
+
+/** Show the state; ask again only for what has changed, or for everything if ``again``. */
+async function show({ again = false } = {}) {
+  const [state, before] = [read(), shown];
+  shown = state;
+  showControls(state);
+  if (!state.user && !state.anonymous) return begin();
+  const changed = (...names) => again || names.some((name) => String(state[name]) !== String(before[name]));
+  const whom = changed("user", "anonymous");
+  await Promise.all([
+    whom && showHistory(state),
+    (whom || changed("k")) && showList(state),
+    whom && showFound(state),
+    (changed("similar", "k") || (state.similar && Boolean(state.anonymous) && whom)) && showSimilar(state),
+  ]);
+}
+
+/** Nobody is chosen: offer the user with the longest history. */
+async function begin() {
+  await pane("list", async (signal) => {
+    const { users } = await api.users("", 1, signal);
+    if (users.length && !read().user && !read().anonymous) change({ user: users[0].user_id }, { quietly: true });
+    return { content: users.length ? [] : [empty("No users yet: try an anonymous visitor.")] };
+  });
+}
+
+async function showRelease() {
+  const release = await api.release();
+  $("release").textContent = [plural(release.users, "user"), plural(release.items, "item"), `${release.dimensions} dimensions`].join(" · ");
+}
+
+async function suggest() {
+  const { users } = await api.users("", SUGGESTED);
+  $("suggestions").replaceChildren(
+    ...users.map(({ user_id: id, items }) =>
+      h(
+        "button",
+        {
+          type: "button",
+          "data-user": id,
+          "aria-pressed": String(id === shown.user),
+          "aria-label": `User ${id}, ${plural(items, "item")}`,
+          onclick: () => change({ user: id, anonymous: null, similar: null }),
+        },
+        h("strong", {}, id),
+        plural(items, "item"),
+      ),
+    ),
+  );
+}
+
+/** Ids that begin with what is typed, offered by the browser's own list. */
+async function complete() {
+  const { users } = await api.users($("user").value.trim(), 20, api.newest("complete"));
+  $("users").replaceChildren(...users.map(({ user_id: id, items }) => h("option", { value: id }, plural(items, "item"))));
+}
+
+function typing(act) {
+  let waiting;
+  return () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => act().catch(report), WAIT_FOR_TYPING);
+  };
+}
+
+/** What helps with choosing (suggestions, completion) may fail; the panes say what is wrong. */
+function report(error) {
+  if (!(error instanceof api.Problem) && error.name !== "AbortError") throw error;
+}
+
+function chooseUser() {
+  const user = $("user").value.trim();
+  if (!user) return $("user").focus();
+  if (user === shown.user) return show({ again: true });
+  change({ user, anonymous: null, similar: null });
+}
+
+function closeSimilar() {
+  const opener = from && document.querySelector(`#list [data-id="${CSS.escape(from)}"] .title, #history [data-id="${CSS.escape(from)}"] .title`);
+  change({ similar: null });
+  (opener ?? $("list")).focus();
+}
+
+let lastUser = null;
+$("mode-user").addEventListener("click", () => change({ user: lastUser, anonymous: null, similar: null }));
+$("mode-anonymous").addEventListener("click", () => {
+  if (shown.anonymous) return;
+  lastUser = shown.user;
+  change({ anonymous: [], similar: null });
+});
+$("controls").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (!shown.anonymous) chooseUser();
+});
+$("user").addEventListener("input", (event) => {
+  // Taking one from the browser's list is a decision; typing is not yet.
+  const taken = !event.inputType || event.inputType === "insertReplacementText";
+  if (taken && $("user").value) chooseUser();
+});
+$("user").addEventListener("input", typing(complete));
+$("user").addEventListener("focus", typing(complete));
+$("search").addEventListener("input", typing(() => showFound(shown)));
+$("k").addEventListener("change", () => change({ k: $("k").value }));
+$("clear").addEventListener("click", () => change({ anonymous: [] }));
+$("close").addEventListener("click", closeSimilar);
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the address after the # is ours
+  $("list").focus();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && shown.similar) closeSimilar();
+});
+window.addEventListener("hashchange", async () => {
+  const opened = read().similar && read().similar !== shown.similar;
+  const showing = show();
+  if (opened) $("similar-title").focus();
+  await showing;
+});
+
+await Promise.all([show(), showRelease().catch(report), suggest().catch(report)]);

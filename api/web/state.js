@@ -1,0 +1,46 @@
+// What is shown, kept in the address after the # so that it can be shared, reloaded and gone back to.
+
+export const DEFAULT_K = "20";
+
+const decode = (text) => {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // typed by hand: a stray % means itself
+  }
+};
+
+/**
+ * `#user=196&k=50&similar=174` → { user: "196", anonymous: null, k: "50", similar: "174" };
+ * `#anonymous=50,174` → { user: null, anonymous: ["50", "174"], … }, newest first.
+ */
+export function parse(hash) {
+  const state = { user: null, anonymous: null, k: DEFAULT_K, similar: null };
+  for (const part of hash.replace(/^#/, "").split("&")) {
+    const [name, ...rest] = part.split("=");
+    const value = rest.join("=");
+    if (name === "anonymous") state.anonymous = [...new Set(value.split(",").filter(Boolean).map(decode))];
+    else if (value && ["user", "k", "similar"].includes(name)) state[name] = decode(value);
+  }
+  if (state.anonymous) state.user = null;
+  return state;
+}
+
+/** The other way round; what stands at its default is left out. */
+export function format({ user, anonymous, k, similar }) {
+  const parts = [];
+  if (anonymous) parts.push(`anonymous=${anonymous.map(encodeURIComponent).join(",")}`);
+  else if (user) parts.push(`user=${encodeURIComponent(user)}`);
+  if (k !== DEFAULT_K) parts.push(`k=${encodeURIComponent(k)}`);
+  if (similar) parts.push(`similar=${encodeURIComponent(similar)}`);
+  return `#${parts.join("&")}`;
+}
+
+export const read = () => parse(location.hash);
+
+/** Change some of it; the page hears of it by ``hashchange``. ``quietly``: without a step in the browser's history. */
+export function change(some, { quietly = false } = {}) {
+  const hash = format({ ...read(), ...some });
+  if (quietly) location.replace(hash);
+  else location.hash = hash;
+}

@@ -1,0 +1,167 @@
+// Elements from answers. Everything that comes from data goes in as text, never as HTML.
+
+/** An element: ``h("p", { class: "quiet" }, "text", child)``; null and false children are left out. */
+export function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value != null) element.setAttribute(name, value);
+  }
+  element.append(...children.flat().filter((child) => child != null && child !== false));
+  return element;
+}
+
+const count = new Intl.NumberFormat("en");
+const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
+
+export const number = (value) => count.format(value);
+export const plural = (value, one, many = `${one}s`) => `${number(value)} ${value === 1 ? one : many}`;
+export const milliseconds = (value) => `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
+export const title = (item) => String(item.title ?? item.item_id);
+
+const NOT_FACTS = new Set(["item_id", "title", "time", "rank", "score", "sources", "year"]);
+
+/** Sorts what a catalogue happens to know of an item: short facts, lists of labels, one longer text. */
+function known(item) {
+  const facts = item.year == null ? [] : [String(item.year)];
+  const labels = [];
+  let text = null;
+  for (const [name, value] of Object.entries(item)) {
+    if (NOT_FACTS.has(name)) continue;
+    if (Array.isArray(value)) labels.push(...value.map(String));
+    else if (typeof value === "string" && value.length > 60) text ??= value;
+    else if (typeof value === "string") facts.push(value);
+    else if (typeof value !== "object") facts.push(`${name} ${value}`);
+  }
+  return { facts: facts.slice(0, 3), labels: labels.slice(0, 5), text };
+}
+
+function score(value, best) {
+  const bar = h("span", { class: "bar", "aria-hidden": "true" }, h("span"));
+  bar.firstChild.style.setProperty("--share", String(best > 0 ? Math.max(value / best, 0) : 0));
+  return h("span", { class: "score" }, h("span", { class: "unseen" }, "score "), value.toFixed(4), bar);
+}
+
+/** ``facts · labels`` under a title; the separators are drawn by the style sheet. */
+function attributes({ facts, labels }) {
+  if (!facts.length && !labels.length) return null;
+  return h(
+    "span",
+    { class: "attributes" },
+    facts.map((fact) => h("span", { class: "fact" }, fact)),
+    labels.map((label) => h("span", { class: "label" }, label)),
+  );
+}
+
+/**
+ * One item. ``open(item)``: show similar ones. ``toggle``: null, or { has(id), flip(item) } for an anonymous history.
+ * ``best``: the highest score of the list, against which the bar is drawn.
+ */
+export function row(item, { open, toggle, best, current }) {
+  const about = known(item);
+  const chosen = toggle?.has(item.item_id);
+  return h(
+    "li",
+    { class: "item", "data-id": item.item_id, "data-current": item.item_id === current },
+    item.rank && h("span", { class: "rank" }, String(item.rank)),
+    h(
+      "div",
+      { class: "what" },
+      h(
+        "button",
+        { type: "button", class: "title", title: `Item ${item.item_id}: show similar items`, onclick: () => open(item) },
+        title(item),
+      ),
+      attributes(about),
+      about.text && h("span", { class: "text" }, about.text),
+    ),
+    item.score != null &&
+      h(
+        "div",
+        { class: "why" },
+        score(item.score, best),
+        h("span", { class: "sources" }, h("span", { class: "unseen" }, "from "), item.sources.join(" + ")),
+      ),
+    item.time && h("time", { datetime: item.time, class: "time" }, day.format(new Date(item.time))),
+    toggle &&
+      h(
+        "button",
+        {
+          type: "button",
+          class: "toggle",
+          "aria-pressed": String(Boolean(chosen)),
+          "aria-label": `${chosen ? "Remove" : "Add"} ${title(item)}`,
+          onclick: () => toggle.flip(item),
+        },
+        chosen ? "×" : "+",
+      ),
+  );
+}
+
+export function rows(items, options) {
+  const best = Math.max(0, ...items.map((item) => item.score ?? 0));
+  const tag = items.some((item) => item.rank) ? "ol" : "ul";
+  return h(tag, { class: "items" }, items.map((item) => row(item, { ...options, best })));
+}
+
+/** The ladder, best first: what each level means. */
+const LEVELS = {
+  personal: "A vector learned from this user’s history.",
+  recent: "Folded in at this moment from the newest items.",
+  popular: "Nothing to go by: what most people took.",
+};
+const OTHER_LEVELS = { none: "Nothing is left that was not seen.", similar: "By the angle between item vectors." };
+
+const badge = (level) =>
+  h("span", { class: "badge", "data-level": level, title: OTHER_LEVELS[level] ?? LEVELS[level] ?? "" }, level);
+
+/** Which rung of the ladder answered, and why. */
+function ladder(level) {
+  const names = Object.keys(LEVELS);
+  const rungs = names.includes(level) ? names : [...names, level];
+  return [
+    h(
+      "ol",
+      { class: "ladder", "aria-label": "Level of the answer" },
+      rungs.map((name) => h("li", name === level ? { "aria-current": "true" } : {}, name === level ? badge(name) : name)),
+    ),
+    h("span", { class: "meaning" }, LEVELS[level] ?? OTHER_LEVELS[level] ?? ""),
+  ];
+}
+
+/** How an answer came about: level, latency, release; and what failed, if something did. */
+export function provenance(answer, { withLadder = false } = {}) {
+  return [
+    h(
+      "div",
+      { class: "provenance" },
+      withLadder ? ladder(answer.level) : badge(answer.level),
+      h(
+        "span",
+        { class: "numbers" },
+        h("span", { class: "latency", title: "From the question to the last byte, measured by this browser" }, milliseconds(answer.milliseconds)),
+        h("span", { class: "by", title: "The release that answered" }, answer.release),
+      ),
+    ),
+    degraded(answer.degraded),
+  ];
+}
+
+export const degraded = (parts) =>
+  parts?.length > 0 &&
+  h("p", { class: "warning", role: "alert" }, h("strong", {}, "Degraded. "), `Answered without: ${parts.join(", ")}.`);
+
+export function problem({ title: name, message, errors }) {
+  const several = (errors ?? []).map((error) =>
+    h("li", {}, h("code", {}, error.field), ` ${error.problem}, but it is `, h("code", {}, error.got)),
+  );
+  return h(
+    "div",
+    { class: "problem", role: "alert" },
+    h("strong", {}, name),
+    several.length ? h("ul", {}, several) : h("p", {}, message),
+  );
+}
+
+export const empty = (...texts) => h("p", { class: "empty" }, ...texts);

@@ -1,0 +1,207 @@
+"""Documentation that cannot lag: what it shows is run, what it names exists."""
+
+import inspect
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from pydantic import BaseModel
+
+from recsys.settings import Kind, Settings, load_settings
+
+REPO = Path(__file__).resolve().parent.parent
+PAGES = [REPO / "README.md", REPO / "CHANGELOG.md", *sorted((REPO / "docs").rglob("*.md"))]
+TOURS = [REPO / "README.md", REPO / "docs/guide.md"]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def name_of(path):
+    return str(path.relative_to(REPO))
+
+
+def blocks(page, language):
+    return [body for kind, body in FENCE.findall(page.read_text()) if kind == language]
+
+
+def prose(page):
+    return FENCE.sub("", page.read_text())
+
+
+def block_of(page, title):
+    """The block that stands under the line `title`:."""
+    found = re.search(rf"^`{re.escape(title)}`:\n\n```\w+\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    assert found, f"{page.name} has no block under `{title}`:"
+    return found[1]
+
+
+def recsys(*arguments, cwd):
+    return subprocess.run([sys.executable, "-m", "recsys", *arguments], cwd=cwd, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("page", TOURS, ids=name_of)
+def test_every_toml_block_is_a_configuration(page, tmp_path):
+    assert blocks(page, "toml")
+    for body in blocks(page, "toml"):
+        # A block may go on where another one left off; the events are what each of them is about.
+        if "[data.kinds." in body or "events" not in body:
+            body += "" if "[data]" in body else '[data]\nevents = "events.csv"\n'
+        path = tmp_path / "recsys.toml"
+        path.write_text(body)
+        assert load_settings(path, {}).data.events
+
+
+@pytest.mark.parametrize("page", TOURS, ids=name_of)
+def test_every_model_and_index_shown_can_be_built(page, tmp_path):
+    from index import BACKENDS
+    from training.config import model_of
+
+    for body in blocks(page, "toml"):
+        path = tmp_path / "recsys.toml"
+        path.write_text(body)
+        settings = load_settings(path, {})
+        model_of(settings.model)
+        backend, *_ = options = list(settings.index.values())
+        if options[1:]:
+            known = inspect.signature(BACKENDS[backend].build).parameters
+            assert settings.index.keys() - {"backend"} <= known.keys()
+
+
+def keys(section, prefix):
+    """Dotted key → default, for every key below a section."""
+    for key, field in section.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        if isinstance(default, BaseModel):
+            yield from keys(type(default), f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", default
+
+
+def every_key():
+    from index.faiss_hnsw import FaissHnsw
+    from training.models.als import Als
+
+    parameters = inspect.signature(FaissHnsw.build).parameters.values()
+    return {
+        **dict(keys(Settings, "")),
+        **dict(keys(Kind, "data.kinds.KIND.")),
+        **dict(keys(Als, "model.")),
+        **{f"index.{parameter.name}": parameter.default for parameter in parameters if parameter.name != "vectors"},
+    }
+
+
+def rows_of_settings():
+    text = (REPO / "docs/operations.md").read_text()
+    section = text.split("\n## Settings\n")[1].split("\n## ")[0]
+    return dict(re.findall(r"^\| `([\w.]+)` \| (.+?) \| ", section, re.MULTILINE))
+
+
+def test_every_key_stands_in_the_table_with_its_default():
+    def shown(default):
+        return "none" if default is None else f"`{json.dumps(default, default=str)}`"
+
+    assert rows_of_settings() == {key: shown(default) for key, default in every_key().items()}
+
+
+def test_every_environment_variable_stands_in_the_table():
+    named = {
+        name for file in (REPO / "recsys").rglob("*.py") for name in re.findall(r"\bRECSYS_[A-Z_]+", file.read_text())
+    }
+    assert named
+    assert named <= set(re.findall(r"RECSYS_[A-Z_]+", (REPO / "docs/operations.md").read_text()))
+
+
+def test_every_metric_stands_in_the_table():
+    from api.metrics import METRICS
+
+    text = (REPO / "docs/operations.md").read_text()
+    for name in METRICS.__slots__:
+        (family,) = getattr(METRICS, name).describe()
+        suffix = "_total" if family.type == "counter" else ""
+        assert f"| `{family.name}{suffix}` |" in text
+
+
+def anchors(page):
+    """The anchors of a page's headings, as GitHub and MkDocs make them."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", heading.lower()).strip()) for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_link_and_image_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        path = page.parent / unquote(file) if file else page
+        assert path.exists(), f"{target} is not there"
+        assert not anchor or anchor in anchors(path), f"{target} has no such heading"
+
+
+def test_every_record_can_be_found_in_the_navigation():
+    navigation = (REPO / "mkdocs.yml").read_text()
+    for page in (REPO / "docs").rglob("*.md"):
+        assert page.relative_to(REPO / "docs").as_posix() in navigation
+
+
+def test_every_make_target_that_is_named_exists():
+    targets = set(re.findall(r"^([a-z]+):", (REPO / "Makefile").read_text(), re.MULTILINE))
+    for page in PAGES:
+        named = re.findall(r"(?:^|`)make ([a-z]+)\b", page.read_text(), re.MULTILINE)
+        assert set(named) <= targets, page.name
+
+
+def test_every_command_that_is_named_exists():
+    from typer.main import get_command
+
+    from recsys.cli import app
+
+    for page in PAGES:
+        for line in re.findall(r"(?:^|`|\$ )recsys ([a-z][a-z -]*)", page.read_text(), re.MULTILINE):
+            command = get_command(app)
+            for word in line.split():
+                children = getattr(command, "commands", None)
+                if children is None or word.startswith("-"):
+                    break
+                assert word in children, f"{page.name}: recsys {line}"
+                command = children[word]
+
+
+def test_python_blocks_are_python():
+    for page in PAGES:
+        for body in blocks(page, "python"):
+            compile(body, page.name, "exec")
+
+
+def test_json_blocks_are_json():
+    for page in PAGES:
+        for body in blocks(page, "json"):
+            json.loads(body)
+
+
+def test_the_readme_trains_and_the_guide_asks(tmp_path):
+    readme, guide = TOURS
+    for file in ("events.csv", "items.csv", "recsys.toml"):
+        (tmp_path / file).write_text(block_of(readme, file))
+    checked = recsys("data", "check", cwd=tmp_path)
+    assert checked.returncode == 0, checked.stderr
+    assert checked.stdout in readme.read_text()
+    trained = recsys("train", cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    assert "promoted, 6 user states written" in trained.stdout
+    (example,) = blocks(guide, "python")
+    asked = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True)
+    assert asked.returncode == 0, asked.stderr
+    assert f"```text\n{asked.stdout}```" in guide.read_text()
+
+
+def test_the_bad_rows_of_the_readme_are_refused_as_it_shows(tmp_path):
+    (readme, _), bad = TOURS, "gus,kid-a,1770000000000,play\n,kid-a,2026-02-05T10:00:00,play\n"
+    for file in ("events.csv", "items.csv", "recsys.toml"):
+        (tmp_path / file).write_text(block_of(readme, file) + (bad if file == "events.csv" else ""))
+    refused = recsys("train", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert refused.stderr in readme.read_text()
