@@ -45,6 +45,7 @@ class Problem(HTTPException):
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "content": {MEDIA_TYPE: {"schema": ProblemDocument.model_json_schema()}}}
     for status, text in {
+        400: "The body cannot be read",
         413: "The body is too large",
         422: "The request is malformed; each error names its field",
         503: "No release is loaded yet",

@@ -19,7 +19,11 @@ def _printable(text: str) -> str:
     return text
 
 
-Id = Annotated[str, Field(min_length=1, max_length=ID_LENGTH), AfterValidator(_printable)]
+Id = Annotated[
+    str,
+    Field(min_length=1, max_length=ID_LENGTH, json_schema_extra={"pattern": r"^[^\x00-\x1f\x7f]+$"}),
+    AfterValidator(_printable),
+]
 UserId = Annotated[Id, Query(description="Anybody: unknown users are answered from the ladder.", examples=["196"])]
 UserInPath = Annotated[Id, Path(description="A user.", examples=["196"])]
 ItemId = Annotated[Id, Path(description="An item of the release.", examples=["50"])]

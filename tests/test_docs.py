@@ -11,7 +11,10 @@ from urllib.parse import unquote
 import pytest
 from pydantic import BaseModel
 
+from index import BACKENDS
 from recsys.settings import Kind, Settings, load_settings
+from training.config import model_of
+from training.models import MODELS
 
 REPO = Path(__file__).resolve().parent.parent
 PAGES = [REPO / "README.md", REPO / "CHANGELOG.md", *sorted((REPO / "docs").rglob("*.md"))]
@@ -46,28 +49,21 @@ def recsys(*arguments, cwd):
 def test_every_toml_block_is_a_configuration(page, tmp_path):
     assert blocks(page, "toml")
     for body in blocks(page, "toml"):
-        # A block may go on where another one left off; the events are what each of them is about.
-        if "[data.kinds." in body or "events" not in body:
-            body += "" if "[data]" in body else '[data]\nevents = "events.csv"\n'
         path = tmp_path / "recsys.toml"
         path.write_text(body)
-        assert load_settings(path, {}).data.events
+        assert load_settings(path, {}) != Settings()
 
 
 @pytest.mark.parametrize("page", TOURS, ids=name_of)
 def test_every_model_and_index_shown_can_be_built(page, tmp_path):
-    from index import BACKENDS
-    from training.config import model_of
-
     for body in blocks(page, "toml"):
         path = tmp_path / "recsys.toml"
         path.write_text(body)
         settings = load_settings(path, {})
         model_of(settings.model)
-        backend, *_ = options = list(settings.index.values())
-        if options[1:]:
-            known = inspect.signature(BACKENDS[backend].build).parameters
-            assert settings.index.keys() - {"backend"} <= known.keys()
+        backend = settings.index["backend"]
+        if backend != "auto":
+            assert settings.index.keys() - {"backend"} <= inspect.signature(BACKENDS[backend].build).parameters.keys()
 
 
 def keys(section, prefix):
@@ -80,30 +76,34 @@ def keys(section, prefix):
             yield f"{prefix}{key}", default
 
 
-def every_key():
-    from index.faiss_hnsw import FaissHnsw
-    from training.models.als import Als
-
-    parameters = inspect.signature(FaissHnsw.build).parameters.values()
-    return {
-        **dict(keys(Settings, "")),
-        **dict(keys(Kind, "data.kinds.KIND.")),
-        **dict(keys(Als, "model.")),
-        **{f"index.{parameter.name}": parameter.default for parameter in parameters if parameter.name != "vectors"},
-    }
-
-
-def rows_of_settings():
+def table_under(heading):
+    """Key → default, as the table under a heading of the operations page shows them."""
     text = (REPO / "docs/operations.md").read_text()
-    section = text.split("\n## Settings\n")[1].split("\n## ")[0]
+    assert f"\n{heading}\n" in text, f"docs/operations.md has no heading {heading!r}"
+    section = re.split(r"^#+ ", text.split(f"\n{heading}\n")[1], maxsplit=1, flags=re.MULTILINE)[0]
     return dict(re.findall(r"^\| `([\w.]+)` \| (.+?) \| ", section, re.MULTILINE))
 
 
-def test_every_key_stands_in_the_table_with_its_default():
-    def shown(default):
-        return "none" if default is None else f"`{json.dumps(default, default=str)}`"
+def shown(defaults):
+    return {
+        key: "none" if default is None else f"`{json.dumps(default, default=str)}`" for key, default in defaults.items()
+    }
 
-    assert rows_of_settings() == {key: shown(default) for key, default in every_key().items()}
+
+def test_every_key_stands_in_the_table_with_its_default():
+    every = {**dict(keys(Settings, "")), **dict(keys(Kind, "data.kinds.KIND."))}
+    assert table_under("## Settings") == shown(every)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_key_of_a_model_stands_in_its_table(model):
+    assert table_under(f"### Model `{model}`") == shown(dict(keys(MODELS[model], "")))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_key_of_an_index_stands_in_its_table(backend):
+    _, *options = inspect.signature(BACKENDS[backend].build).parameters.values()
+    assert table_under(f"### Index `{backend}`") == shown({option.name: option.default for option in options})
 
 
 def test_every_environment_variable_stands_in_the_table():

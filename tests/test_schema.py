@@ -4,6 +4,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 OPERATIONS = {
     "GET /recommend",
@@ -38,6 +39,8 @@ def test_every_answer_is_one_that_the_document_declares(operations, label, mode)
     @settings(max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
     def answered(case):
-        case.call_and_validate()
+        # Which kinds of event there are is the release's to say, so a body of the right shape may be refused.
+        excluded = [positive_data_acceptance] if label.startswith("POST") else []
+        case.call_and_validate(excluded_checks=excluded)
 
     answered()
