@@ -18,8 +18,9 @@ from rich.text import Text
 
 from recsys import __version__
 from recsys.errors import RecsysError, SettingsError
-from recsys.releases import Release, ReleaseStore
+from recsys.releases import ReleaseStore
 from recsys.settings import Settings, load_settings
+from recsys.terminal import print_release, verdict
 
 app = typer.Typer(
     help="A recommendation engine: learn from an event log, publish releases, serve in milliseconds.",
@@ -85,7 +86,7 @@ def train(
     if as_json:
         _print_json({"promoted": outcome.promoted, "states": outcome.states, **manifest.model_dump(mode="json")})
     else:
-        _print_release(console, outcome.release)
+        print_release(console, outcome.release)
         state = "promoted" if outcome.promoted else "not promoted"
         console.print(f"release [bold]{outcome.release.id}[/] {state}, {outcome.states:,} user states written")
     if not outcome.promoted:
@@ -130,7 +131,7 @@ def demo(
     if not outcome.promoted:
         raise _refused(outcome.release.id, outcome.release.manifest.gate.findings)
     if not as_json:
-        _print_release(console, outcome.release)
+        print_release(console, outcome.release)
     port = 0 if once and port is None else port
     lists = run(_config(config), port, outcome.release, console, once=once)
     if as_json:
@@ -224,7 +225,7 @@ def release_list(config: ConfigOption = None, *, as_json: AsJson = False) -> Non
         row: dict[str, Any] = {"id": id_, "current": id_ == current}
         try:
             manifest = store.get(id_).manifest
-            row |= {"gate": _verdict(manifest.gate.passed, manifest.gate.forced), **manifest.counts}
+            row |= {"gate": verdict(manifest.gate), **manifest.counts}
             row["ndcg@10"] = manifest.metrics["pipeline"]["ndcg@10"]["all"]
         except RecsysError as error:
             row["gate"] = str(error)
@@ -253,7 +254,7 @@ def release_show(
     if as_json:
         _print_json(found.manifest.model_dump(mode="json"))
     else:
-        _print_release(Console(), found)
+        print_release(Console(), found)
 
 
 @release_app.command("verify")
@@ -339,56 +340,6 @@ def _refused(release: str, findings: Sequence[str]) -> RecsysError:
         f"release {release} was refused by the gate: {'; '.join(findings)}. The current release stays; "
         "`recsys release promote ID --force` if you know better"
     )
-
-
-def _verdict(passed: bool, forced: bool) -> str:
-    return "passed" if passed else "forced" if forced else "refused"
-
-
-def _print_release(console: Console, release: Release) -> None:
-    manifest = release.manifest
-    lineage = manifest.lineage
-    table = Table(show_header=False, box=None, padding=(0, 2), title=f"release {release.id}", title_justify="left")
-    counts = ", ".join(f"{count:,} {what}" for what, count in manifest.counts.items())
-    window = lineage["data"]["window"]
-    table.add_row("data", f"{lineage['data']['name']}: {counts}")
-    table.add_row("", " to ".join(time[:10] for time in window) if window else "undated")
-    table.add_row("sha256", lineage["data"]["sha256"])
-    table.add_row("model", ", ".join(f"{key} {value}" for key, value in lineage["config"]["model"].items()))
-    table.add_row("seed", str(lineage["seed"]))
-    code = lineage["code"]
-    table.add_row("code", f"{code['version']}" + (f" at {code['commit'][:12]}" if code["commit"] else ""))
-    table.add_row("libraries", ", ".join(f"{name} {number}" for name, number in lineage["libraries"].items()))
-    table.add_row("gate", _verdict(manifest.gate.passed, manifest.gate.forced))
-    for finding in manifest.gate.findings:
-        table.add_row("", finding)
-    console.print(table)
-
-    accuracy = Table(
-        "held out", "users", "pipeline", "popularity", title=manifest.metrics["split"], title_justify="left"
-    )
-    for metric, ours in manifest.metrics["pipeline"].items():
-        if metric == "users":
-            continue
-        for segment, value in ours.items():
-            theirs = manifest.metrics["popularity"][metric][segment]
-            users = manifest.metrics["pipeline"]["users"][segment]
-            shown = ("–" if number is None else f"{number:.4f}" for number in (value, theirs))
-            accuracy.add_row(f"{metric.upper()} {segment}", f"{users:,}", *shown)
-    console.print(accuracy)
-
-    built = Table("index", "backend", "items × d", "recall@10", "recall@100", "one query", "build", "bytes")
-    for name, report in manifest.indexes.items():
-        built.add_row(
-            name,
-            report["backend"],
-            f"{report['items']:,} × {report['dimensions']}",
-            *(f"{report['recall'][depth]:.4f}" for depth in ("10", "100")),
-            f"{report['query_ms']:.3f} ms",
-            f"{report['build_s']:.2f} s",
-            f"{report['bytes']:,}",
-        )
-    console.print(built)
 
 
 def _print_json(content: object) -> None:
