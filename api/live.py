@@ -48,7 +48,7 @@ class Live:
         if self.refused and self.refused[0] == wanted and time.monotonic() < self._refused_at + RETRY_SECONDS:
             return False
         try:
-            engine = await asyncio.to_thread(self._load, wanted)
+            engine, created = await asyncio.to_thread(self._load, wanted)
         except RecsysError as error:
             self.refused, self._refused_at = (wanted, str(error)), time.monotonic()
             METRICS.refused_releases.inc()
@@ -56,6 +56,7 @@ class Live:
             return False
         self.current, self.refused = engine, None
         METRICS.loaded_releases.inc()
+        METRICS.release_created.set(created)
         log.info("serving release %s", engine.id)
         return True
 
@@ -63,12 +64,13 @@ class Live:
     def _id(self) -> str | None:
         return self.current.id if self.current else None
 
-    def _load(self, wanted: str) -> Engine:
-        engine = assemble(self._releases.verify(wanted), self._load_index)
+    def _load(self, wanted: str) -> tuple[Engine, float]:
+        release = self._releases.verify(wanted)
+        engine = assemble(release, self._load_index)
         # The first search touches pages and starts threads: no request should wait for that.
         now = datetime.now(UTC)
         some = min(len(engine.users.embeddings.ids), 4)
         queries = [Query(now=now, vector=engine.users.embeddings.vectors[row]) for row in range(some)]
         for recommender in engine.recommenders.values():
             recommender.recommend([*queries, Query(now=now)], 10)
-        return engine
+        return engine, release.manifest.created.timestamp()

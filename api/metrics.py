@@ -6,7 +6,7 @@ import os
 import time
 from dataclasses import dataclass
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,6 +23,7 @@ class Metrics:
     degraded: Counter
     loaded_releases: Counter
     refused_releases: Counter
+    release_created: Gauge
 
 
 # The one object at module level: the client library registers collectors once a process.
@@ -35,6 +36,11 @@ METRICS = Metrics(
     degraded=Counter("recsys_degraded", "Answers made without a part that failed", ["part"]),
     loaded_releases=Counter("recsys_releases_loaded", "Releases put into service"),
     refused_releases=Counter("recsys_releases_refused", "Releases that the pointer named but that could not be loaded"),
+    release_created=Gauge(
+        "recsys_release_created_seconds",
+        "When the release that answers was made, unix seconds",
+        multiprocess_mode="mostrecent",
+    ),
 )
 
 

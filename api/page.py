@@ -32,7 +32,7 @@ async def users(request: Request, prefix: Annotated[str, Query(max_length=100)] 
     return _json({"users": found})
 
 
-@router.get("/users/{user_id}/history")
+@router.get("/users/{user_id:path}/history")
 async def history(request: Request, user_id: UserInPath, limit: Limit = 50) -> Response:
     """A user's newest items, described, as the state store remembers them now."""
     engine = engine_of(request)
@@ -56,7 +56,7 @@ async def items(
     ids: Annotated[list[Id] | None, Query(max_length=500)] = None,
     limit: Limit = 20,
 ) -> Response:
-    """Items described: those with these ``ids``, in their order, or those whose title holds ``q``."""
+    """Items described: those with these ``ids``, in their order; or whose title holds ``q``, or id begins with it."""
     engine = engine_of(request)
     if ids is not None:
         rows = engine.items.ids.rows(ids)
@@ -64,7 +64,9 @@ async def items(
     if not q:
         rows = np.argsort(-engine.popularity, kind="stable")[:limit].astype(np.int32)
         return _json({"items": _described(request, rows)})
-    return _json({"items": _described(request, engine.catalogue.search(q, limit))})
+    # By id too: many catalogues have no titles.
+    found = [*engine.catalogue.search(q, limit).tolist(), *engine.items.ids.starting_with(q, limit).tolist()]
+    return _json({"items": _described(request, np.array(list(dict.fromkeys(found))[:limit], np.int32))})
 
 
 def _described(request: Request, rows: Int32) -> list[dict[str, Any]]:

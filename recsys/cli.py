@@ -294,13 +294,17 @@ def release_prune(
     from recsys.stores import open_store
 
     settings = _settings(config)
-    gone = ReleaseStore(settings.releases.folder).prune(keep or settings.releases.keep)
+    releases = ReleaseStore(settings.releases.folder)
 
-    async def forget() -> int:
+    async def forget(release: str) -> int:
         async with open_store(settings.state) as users:
-            return sum([await users.forget(release) for release in gone])
+            return await users.forget(release)
 
-    vectors = asyncio.run(forget()) if gone else 0
+    with releases.publishing():
+        gone = releases.outdated(keep or settings.releases.keep)
+        # Vectors first: what a failure leaves can be pruned again.
+        vectors = sum(asyncio.run(forget(release)) for release in gone)
+        releases.remove(gone)
     typer.echo(f"{len(gone)} releases and {vectors:,} user vectors removed" + (f": {', '.join(gone)}" if gone else ""))
 
 

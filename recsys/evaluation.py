@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from recsys.arrays import Float64, Int32
-from recsys.interactions import Split
-from recsys.metrics import METRICS, Judged
+from recsys.metrics import METRICS, Judged, hits_of
 from recsys.pipeline import Recommender
 from recsys.retrieval import Query
+from recsys.splits import Split
 
 CHUNK = 1024
 QueriesOf = Callable[[Int32, datetime], list[Query]]
@@ -65,7 +65,7 @@ def evaluate(
         part = users[start : start + CHUNK]
         ranked = recommender.recommend(queries_of(part, now), depth).candidates
         relevant = new[part].toarray() > 0
-        hits[start : start + CHUNK] = np.take_along_axis(relevant, np.maximum(ranked.rows, 0), axis=1) & ranked.filled
+        hits[start : start + CHUNK] = hits_of(ranked.rows, relevant)
     judged = Judged(hits, np.diff(new.indptr)[users].astype(np.int64))
     warm = np.diff(seen.indptr)[users] > 0
     return Report(users, warm, {name: METRICS[metric](judged, k) for name, (metric, k) in wanted.items()})

@@ -1,4 +1,4 @@
-"""Events as columns of rows, the matrix that models fit, and the split that measures them."""
+"""Events as columns of rows, and the matrix that models fit."""
 
 from __future__ import annotations
 
@@ -128,45 +128,3 @@ def _rows(vocabulary: Vocabulary, ids: pd.Series, what: str) -> Int32:
         lost = distinct[int(rows.argmin())]
         raise ValueError(f"the {what} vocabulary does not know {lost!r}, which the events name")
     return np.asarray(rows[codes], np.int32)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Split:
-    """Events to learn from and events to be judged by; ``train`` knows nothing of ``test``."""
-
-    train: Interactions
-    test: Interactions
-    description: str
-
-
-def split_in_time(data: Interactions, test_share: float) -> Split:
-    """One cut for everybody: the newest ``test_share`` of the events are the test.
-
-    Events at the very second of the cut all go to the test, so nothing of its period is learned from.
-    DataError for a log without times, or where a side would be empty.
-    """
-    if not data.timed:
-        raise DataError("the log has no times, so it cannot be cut in time: split it at random")
-    at = int(len(data) * (1 - test_share))
-    cut = int(data.time[at]) if len(data) else 0
-    old = data.time < cut
-    when = np.datetime_as_string(np.datetime64(cut, "s"))
-    return _split(data, old, test_share, f"in time: before {when}Z train, from then on test")
-
-
-def split_at_random(data: Interactions, test_share: float, rng: np.random.Generator) -> Split:
-    """Every event goes to the test with probability ``test_share``: for a log without times.
-
-    DataError where a side would be empty.
-    """
-    return _split(data, rng.random(len(data)) >= test_share, test_share, f"at random: {test_share:.0%} test")
-
-
-def _split(data: Interactions, train: Bool, test_share: float, description: str) -> Split:
-    if not train.any() or train.all():
-        alike = len(data) > 1 and data.timed and data.time[0] == data.time[-1]
-        raise DataError(
-            f"{len(data):,} events cannot be split with a test share of {test_share:g}: one side would be empty"
-            + (", since all of them bear the same time" if alike else "; give more events")
-        )
-    return Split(data.where(train), data.where(~train), description)

@@ -22,7 +22,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +30,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from recsys.errors import Busy, GateRefused, ReleaseDamaged, ReleaseNotFound, ReleaseTooNew
+from recsys.errors import Busy, GateRefused, ReleaseDamaged, ReleaseError, ReleaseNotFound, ReleaseTooNew
 from recsys.settings import describe
 
 SCHEMA = 1
@@ -132,9 +132,14 @@ class ReleaseStore:
     def staging(self, release: str) -> Iterator[Path]:
         """A hidden folder to write a release into; gone afterwards unless it was :meth:`commit`-ted."""
         folder = self.folder / f"{STAGING}{release}"
-        folder.mkdir(parents=True)
         try:
+            folder.mkdir(parents=True)
             yield folder
+        except OSError as error:
+            raise ReleaseError(
+                f"release {release} could not be written below {self.folder} ({error.strerror or error}): "
+                "nothing was published; make room or correct the rights, and train again"
+            ) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -249,19 +254,23 @@ class ReleaseStore:
                 entries.append(json.loads(line))
         return entries
 
-    def prune(self, keep: int) -> list[str]:
-        """Remove all but the ``keep`` newest releases and the current one; the ids that went."""
+    def outdated(self, keep: int) -> list[str]:
+        """The ids of all but the ``keep`` newest releases, the current one always among those kept; oldest first."""
         if keep < 1:
             raise ValueError(f"keep is {keep}: at least the current release stays")
         ids, current = self.ids(), self.current_id()
         old = [id_ for id_ in ids if id_ != current]
-        old = old[: max(len(old) - (keep - (current in ids)), 0)]
-        for release in old:
+        return old[: max(len(old) - (keep - (current in ids)), 0)]
+
+    def remove(self, releases: Iterable[str]) -> None:
+        """Delete releases; ValueError for the current one."""
+        for release in releases:
+            if release == self.current_id():
+                raise ValueError(f"{release} is current: promote another one before it is removed")
             # Hidden first, so that nobody opens half of it.
             hidden = self.folder / f"{STAGING}{release}"
             (self.folder / release).rename(hidden)
             shutil.rmtree(hidden)
-        return old
 
     @property
     def _promotions(self) -> Path:

@@ -158,7 +158,7 @@ class State(Section):
     """``redis://``, ``rediss://``, ``unix://``. None: an embedded server, spawned as a child, is used."""
     folder: Path = Path("var/state")
     """The embedded server's append-only file, socket and log."""
-    timeout_ms: int = Field(default=50, ge=1)
+    timeout_ms: int = Field(default=100, ge=1)
     """How long a request waits for Redis before it answers from the ladder."""
 
 

@@ -236,8 +236,8 @@ def accept(frame: pd.DataFrame, findings: Findings, quarantine: Path | None, sha
     """The rows that may be trained on, events in their promised types.
 
     ``findings`` are those of ``frame``. With none, all rows go on. Otherwise the bad rows are written to
-    ``quarantine`` (``.csv`` or ``.parquet``, whole or not at all) in the columns of their file and a ``reason``,
-    and the others go on, if the bad ones are at most ``share`` of all.
+    ``quarantine`` (``.csv`` or ``.parquet``, whole or not at all) under the column names of their file, with a
+    ``reason``, and the others go on, if the bad ones are at most ``share`` of all.
 
     DataRefused with the table of findings: there are some and no ``quarantine``, or too many, or of the whole table.
     ValueError: ``findings`` of another frame.

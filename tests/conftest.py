@@ -38,6 +38,7 @@ def now():
 def home(tmp_path_factory):
     """A folder in which MovieLens 100K has been trained on and published, as `recsys train` does it."""
     folder = tmp_path_factory.mktemp("home")
+    (folder / "recsys.toml").write_text(configuration())
     done = subprocess.run([sys.executable, "-m", "recsys", "train"], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder
@@ -46,12 +47,15 @@ def home(tmp_path_factory):
 @pytest.fixture(scope="session")
 def settings(home):
     """The settings of that folder; tests that change releases or states make their own."""
-    before = Path.cwd()
-    os.chdir(home)
-    try:
-        return load_settings(None, {})
-    finally:
-        os.chdir(before)
+    return load_settings(home / "recsys.toml", {})
+
+
+def configuration(factors=64, url=None):
+    """The demo's settings in a file. Patient with the store: a busy test machine must not look like a dead one."""
+    return (
+        f'[model]\nname = "als"\nfactors = {factors}\nregularization = 20.0\nalpha = 2.0\n'
+        f"[serve]\nwatch_seconds = 0.02\n[state]\ntimeout_ms = 5000\n" + (f'url = "{url}"\n' if url else "")
+    )
 
 
 @contextmanager
@@ -82,6 +86,12 @@ def served(folder, *options):
 def serve():
     """The context manager above, for tests that need a server of their own."""
     return served
+
+
+@pytest.fixture(scope="session")
+def configured():
+    """The text of recsys.toml for tests that write their own, see :func:`configuration`."""
+    return configuration
 
 
 @pytest.fixture(scope="session")

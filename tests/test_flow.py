@@ -19,22 +19,15 @@ USERS = ("196", "405", "13", "22", "244")
 
 
 @pytest.fixture
-def own(home, tmp_path):
+def own(home, tmp_path, configured):
     """A copy of the trained folder that a test may break; its server looks at the pointer often."""
     shutil.copytree(home / "var", tmp_path / "var", ignore=shutil.ignore_patterns("*.sock"))
-    configure(tmp_path, factors=64)
+    (tmp_path / "recsys.toml").write_text(configured())
     return tmp_path
 
 
-def configure(folder, factors, state=""):
-    (folder / "recsys.toml").write_text(
-        f'[model]\nname = "als"\nfactors = {factors}\nregularization = 20.0\nalpha = 2.0\n'
-        f"[serve]\nwatch_seconds = 0.02\n{state}"
-    )
-
-
-def retrained(folder, factors):
-    configure(folder, factors)
+def retrained(folder, text):
+    (folder / "recsys.toml").write_text(text)
     done = subprocess.run(
         [sys.executable, "-m", "recsys", "train", "--json"], cwd=folder, capture_output=True, text=True
     )
@@ -91,10 +84,10 @@ def current(client):
     return client.get("/releases/current").json()["release"]
 
 
-def test_a_hundred_promotions_under_load_make_no_error_and_no_mixed_answer(own, serve):
+def test_a_hundred_promotions_under_load_make_no_error_and_no_mixed_answer(own, serve, configured):
     store = ReleaseStore(own / "var/releases")
     old = store.current_id()
-    new = retrained(own, factors=16)
+    new = retrained(own, configured(factors=16))
     now = store.get(new).manifest.created
     with serve(own) as (address, _), httpx.Client(base_url=address) as client:
         expected = {}
@@ -156,8 +149,8 @@ def test_the_embedded_store_is_killed_under_load_and_no_request_fails(own, serve
     wait_until(lambda: not embedded_servers(state), what="the store's end with its parent")
 
 
-def test_without_any_store_everybody_is_answered_from_the_release(own, serve):
-    configure(own, 64, f'[state]\nurl = "unix://{own}/nobody-listens.sock"\n')
+def test_without_any_store_everybody_is_answered_from_the_release(own, serve, configured):
+    (own / "recsys.toml").write_text(configured(url=f"unix://{own}/nobody-listens.sock"))
     with serve(own) as (address, _), httpx.Client(base_url=address) as client:
         known, unknown = recommend(client, "196").json(), recommend(client, "nobody").json()
         assert (known["level"], known["degraded"]) == ("personal", ["user-state"])
@@ -173,10 +166,10 @@ def test_a_store_that_comes_back_empty_is_filled_again(own, serve):
         assert recommend(client, "196").json()["degraded"] == []
 
 
-def test_a_damaged_release_is_refused_by_name_while_the_old_one_serves(own, serve):
+def test_a_damaged_release_is_refused_by_name_while_the_old_one_serves(own, serve, configured):
     store = ReleaseStore(own / "var/releases")
     old = store.current_id()
-    new = retrained(own, factors=16)
+    new = retrained(own, configured(factors=16))
     with serve(own) as (address, _), httpx.Client(base_url=address) as client:
         wait_until(lambda: current(client) == new, what="serving the new release")
         store.rollback(now=store.get(new).manifest.created)
@@ -194,8 +187,8 @@ def test_a_damaged_release_is_refused_by_name_while_the_old_one_serves(own, serv
         assert recommend(client, "196").json()["release"] == old
 
 
-def test_a_server_without_a_release_says_so_and_starts_serving_when_there_is_one(tmp_path, home, serve):
-    configure(tmp_path, 64)
+def test_a_server_without_a_release_says_so_and_starts_serving_when_there_is_one(tmp_path, home, serve, configured):
+    (tmp_path / "recsys.toml").write_text(configured())
     with serve(tmp_path) as (address, _), httpx.Client(base_url=address) as client:
         for path in ("/readyz", "/recommend?user_id=1", "/popular"):
             answer = client.get(path)

@@ -8,7 +8,7 @@ import pytest
 
 LOADED = """
 import json, sys
-from functools import partial
+from pathlib import Path
 from recsys.settings import load_settings
 {act}
 print(json.dumps(sorted({{name.partition(".")[0] for name in sys.modules}})))
@@ -25,7 +25,7 @@ def test_serving_imports_no_training_library_and_no_pandas(home):
     act = """
 import asyncio, httpx
 from api.server import worker_app
-app = worker_app(load_settings(None, {"RECSYS_STATE_URL": "memory://"}))
+app = worker_app(load_settings(Path("recsys.toml"), {"RECSYS_STATE_URL": "memory://"}))
 
 async def ask():
     async with app.router.lifespan_context(app):

@@ -1,11 +1,8 @@
-import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from recsys.errors import DataError
-from recsys.interactions import interactions_of, split_at_random, split_in_time
+from recsys.interactions import interactions_of
 from recsys.settings import Kind
 from recsys.users import History
 from recsys.vocabulary import Vocabulary
@@ -50,36 +47,6 @@ def test_an_unknown_kind_is_refused_with_the_choices():
 def test_an_id_unknown_to_a_given_vocabulary_is_an_error():
     with pytest.raises(ValueError, match="item vocabulary does not know 'b'"):
         interactions_of(LOG, KINDS, items=Vocabulary.of(["a"]))
-
-
-@given(st.lists(st.integers(0, 30), min_size=2, max_size=40), st.floats(0.05, 0.95))
-def test_nothing_of_the_test_period_reaches_training(times, share):
-    log = frame([("u", f"i{place}", "play", 1, time) for place, time in enumerate(times)])
-    data = interactions_of(log, KINDS)
-    try:
-        split = split_in_time(data, share)
-    except DataError:
-        cut = sorted(times)[int(len(times) * (1 - share))]
-        assert cut == min(times)
-        return
-    assert split.train.time.max() < split.test.time.min()
-    assert len(split.train) + len(split.test) == len(times)
-
-
-def test_a_log_of_one_moment_cannot_be_split_and_says_why():
-    log = frame([("u", f"i{place}", "play", 1, 7) for place in range(10)])
-    with pytest.raises(DataError, match="all of them bear the same time"):
-        split_in_time(interactions_of(log, KINDS), 0.2)
-
-
-def test_a_log_without_times_is_split_at_random_by_the_seed():
-    log = frame([("u", f"i{place}", "play", 1) for place in range(100)], ("user_id", "item_id", "kind", "value"))
-    data = interactions_of(log, KINDS)
-    with pytest.raises(DataError, match="has no times"):
-        split_in_time(data, 0.2)
-    one, same, other = (split_at_random(data, 0.2, np.random.default_rng(seed)) for seed in (1, 1, 2))
-    assert one.train.item.tolist() == same.train.item.tolist() != other.train.item.tolist()
-    assert sorted([*one.train.item, *one.test.item]) == list(range(100))
 
 
 def test_a_history_is_distinct_newest_first_and_adds_weights():

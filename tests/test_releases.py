@@ -1,11 +1,13 @@
 """The release store: whole or not at all, and every damage named."""
 
+import errno
 import json
+import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from recsys.errors import Busy, GateRefused, ReleaseDamaged, ReleaseNotFound, ReleaseTooNew
+from recsys.errors import Busy, GateRefused, ReleaseDamaged, ReleaseError, ReleaseNotFound, ReleaseTooNew
 from recsys.releases import SCHEMA, GateReport, Manifest, ReleaseStore
 
 START = datetime(2026, 11, 23, 2, 47, 10, tzinfo=UTC)
@@ -136,11 +138,14 @@ def test_half_a_line_in_the_log_of_promotions_does_not_matter(store):
 def test_prune_keeps_the_newest_and_the_current(store):
     releases = [publish(store, minute).id for minute in range(5)]
     store.promote(releases[1], now=START)
-    assert store.prune(3) == [releases[0], releases[2]]
+    assert store.outdated(3) == [releases[0], releases[2]]
+    store.remove(store.outdated(3))
     assert store.ids() == [releases[1], releases[3], releases[4]]
-    assert store.prune(1) == releases[3:]
+    assert store.outdated(1) == releases[3:]
     with pytest.raises(ValueError, match="keep is 0"):
-        store.prune(0)
+        store.outdated(0)
+    with pytest.raises(ValueError, match="is current"):
+        store.remove([releases[1]])
 
 
 def test_a_second_publisher_is_refused_while_the_first_is_at_work(store):
@@ -164,8 +169,8 @@ def test_a_release_that_fails_half_way_leaves_nothing(store):
     def failing():
         with store.publishing(), store.staging("2026-11-23T02-47-10") as folder:
             (folder / "half").write_text("")
-            raise OSError("disk full")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(ReleaseError, match=r"could not be written .*No space left on device.*nothing was published"):
         failing()
     assert [path.name for path in store.folder.iterdir()] == [".lock"]

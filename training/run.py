@@ -25,11 +25,12 @@ from recsys.embeddings import Embeddings
 from recsys.errors import SettingsError, TrainingError
 from recsys.evaluation import Report, evaluate
 from recsys.folding import FoldIn
-from recsys.interactions import Interactions, Split, interactions_of, split_at_random, split_in_time
+from recsys.interactions import Interactions, interactions_of
 from recsys.pipeline import DEFAULT_SURFACES, Line, Recommender, Surface
 from recsys.releases import Manifest, Release, ReleaseStore
 from recsys.retrieval import Parts
 from recsys.settings import Settings
+from recsys.splits import Split, split_at_random, split_in_time
 from recsys.stores import open_store
 from recsys.users import History, Users, fold_all, write_states
 from recsys.vocabulary import Vocabulary

@@ -1,6 +1,6 @@
 // The page itself: the address says what to show, each pane asks for its part of it, clicks change the address.
 import * as api from "./api.js";
-import { DEFAULT_K, change, read } from "./state.js";
+import { change, read } from "./state.js";
 import { degraded, empty, h, milliseconds, number, plural, problem, provenance, rows, title } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
@@ -154,8 +154,8 @@ function showControls(state) {
   $("history-title").textContent = anonymous ? "Your history" : "History";
   if (!anonymous && document.activeElement !== $("user")) $("user").value = state.user ?? "";
   const ks = KS.includes(state.k) ? KS : [...KS, state.k];
-  $("k").replaceChildren(...ks.map((k) => h("option", { value: k, selected: k === state.k }, k)));
-  for (const chip of $("suggestions").children) {
+  $("k").replaceChildren(...ks.map((k) => h("option", { value: k, selected: k === state.k }, `${k} items`)));
+  for (const chip of $("suggestions").querySelectorAll("button")) {
     chip.setAttribute("aria-pressed", String(chip.dataset.user === state.user));
   }
   for (const item of document.querySelectorAll(".item")) {
@@ -172,8 +172,8 @@ async function show({ again = false } = {}) {
   const changed = (...names) => again || names.some((name) => String(state[name]) !== String(before[name]));
   const whom = changed("user", "anonymous");
   await Promise.all([
-    whom && showHistory(state),
     (whom || changed("k")) && showList(state),
+    whom && showHistory(state),
     whom && showFound(state),
     (changed("similar", "k") || (state.similar && Boolean(state.anonymous) && whom)) && showSimilar(state),
   ]);
@@ -190,12 +190,14 @@ async function begin() {
 
 async function showRelease() {
   const release = await api.release();
-  $("release").textContent = [plural(release.users, "user"), plural(release.items, "item"), `${release.dimensions} dimensions`].join(" · ");
+  const { users, items, dimensions } = release;
+  $("release").textContent = `${plural(users, "user")} · ${plural(items, "item")} · ${plural(dimensions, "dimension")}`;
 }
 
 async function suggest() {
   const { users } = await api.users("", SUGGESTED);
   $("suggestions").replaceChildren(
+    h("span", { "aria-hidden": "true" }, "Long histories"),
     ...users.map(({ user_id: id, items }) =>
       h(
         "button",
@@ -240,9 +242,10 @@ function chooseUser() {
 }
 
 function closeSimilar() {
-  const opener = from && document.querySelector(`#list [data-id="${CSS.escape(from)}"] .title, #history [data-id="${CSS.escape(from)}"] .title`);
+  const rows = [...document.querySelectorAll("#list [data-id], #history [data-id]")];
+  const opener = rows.find((row) => row.dataset.id === from)?.querySelector(".title");
   change({ similar: null });
-  (opener ?? $("list")).focus();
+  (opener ?? $("list")).focus({ preventScroll: !opener });
 }
 
 let lastUser = null;
@@ -277,7 +280,7 @@ document.addEventListener("keydown", (event) => {
 window.addEventListener("hashchange", async () => {
   const opened = read().similar && read().similar !== shown.similar;
   const showing = show();
-  if (opened) $("similar-title").focus();
+  if (opened) $("similar-title").focus({ preventScroll: true });
   await showing;
 });
 

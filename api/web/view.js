@@ -111,23 +111,19 @@ const LEVELS = {
   recent: "Folded in at this moment from the newest items.",
   popular: "Nothing to go by: what most people took.",
 };
-const OTHER_LEVELS = { none: "Nothing is left that was not seen.", similar: "By the angle between item vectors." };
+const OTHER_LEVELS = { none: "Nothing is left that was not seen.", similar: "By angle between vectors." };
 
-const badge = (level) =>
-  h("span", { class: "badge", "data-level": level, title: OTHER_LEVELS[level] ?? LEVELS[level] ?? "" }, level);
+const badge = (level) => h("span", { class: "badge", "data-level": level }, level);
 
-/** Which rung of the ladder answered, and why. */
+/** Which rung of the ladder answered. */
 function ladder(level) {
   const names = Object.keys(LEVELS);
   const rungs = names.includes(level) ? names : [...names, level];
-  return [
-    h(
-      "ol",
-      { class: "ladder", "aria-label": "Level of the answer" },
-      rungs.map((name) => h("li", name === level ? { "aria-current": "true" } : {}, name === level ? badge(name) : name)),
-    ),
-    h("span", { class: "meaning" }, LEVELS[level] ?? OTHER_LEVELS[level] ?? ""),
-  ];
+  return h(
+    "ol",
+    { class: "ladder", "aria-label": "Level of the answer" },
+    rungs.map((name) => h("li", name === level ? { "aria-current": "true" } : {}, name === level ? badge(name) : name)),
+  );
 }
 
 /** How an answer came about: level, latency, release; and what failed, if something did. */
@@ -137,12 +133,9 @@ export function provenance(answer, { withLadder = false } = {}) {
       "div",
       { class: "provenance" },
       withLadder ? ladder(answer.level) : badge(answer.level),
-      h(
-        "span",
-        { class: "numbers" },
-        h("span", { class: "latency", title: "From the question to the last byte, measured by this browser" }, milliseconds(answer.milliseconds)),
-        h("span", { class: "by", title: "The release that answered" }, answer.release),
-      ),
+      h("span", { class: "latency", title: "From the question to the last byte, measured by this browser" }, milliseconds(answer.milliseconds)),
+      h("span", { class: "meaning" }, LEVELS[answer.level] ?? OTHER_LEVELS[answer.level]),
+      h("span", { class: "by", title: "The release that answered" }, answer.release),
     ),
     degraded(answer.degraded),
   ];
@@ -154,7 +147,7 @@ export const degraded = (parts) =>
 
 export function problem({ title: name, message, errors }) {
   const several = (errors ?? []).map((error) =>
-    h("li", {}, h("code", {}, error.field), ` ${error.problem}, but it is `, h("code", {}, error.got)),
+    h("li", {}, h("code", {}, error.field), `: ${error.problem}, but it is `, h("code", {}, error.got)),
   );
   return h(
     "div",

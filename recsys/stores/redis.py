@@ -193,7 +193,7 @@ class RedisStore:
             ) from error
         except RedisError as error:
             raise StoreError(
-                f"{self._address} refused ({error}): see the server's log and the rights of its user"
+                f"{self._address} refused ({str(error)[:200]!r}): see the server's log and the rights of its user"
             ) from error
 
 
