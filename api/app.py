@@ -8,8 +8,9 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from fastapi.staticfiles import StaticFiles
 
 from api import page, problems, routes
@@ -63,11 +64,21 @@ def create_app(
     app.include_router(routes.router)
     if with_page:
         app.include_router(page.router)
-        app.mount("/", StaticFiles(directory=WEB, html=True))
+        app.mount("/", Fresh(directory=WEB, html=True))
     problems.install(app)
     app.add_middleware(problems.BodyLimit)
     app.add_middleware(Measured)
     return app
+
+
+class Fresh(StaticFiles):
+    """Static files that a browser may keep but asks for every time: modules of two versions must not meet."""
+
+    def file_response(self, *args: Any, **options: Any) -> Response:
+        """The file, or 304."""
+        response = super().file_response(*args, **options)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
 
 
 async def _every(seconds: float, act: Callable[[], Awaitable[object]]) -> None:

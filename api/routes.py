@@ -14,7 +14,18 @@ from pydantic_core import to_json
 from api.live import Live
 from api.metrics import METRICS, exposition
 from api.problems import NOT_FOUND, PROBLEMS, Problem
-from api.schemas import Answer, CurrentRelease, Health, HistoryEntry, ItemId, K, RecommendRequest, SimilarAnswer, UserId
+from api.schemas import (
+    Alive,
+    Answer,
+    CurrentRelease,
+    HistoryEntry,
+    ItemId,
+    K,
+    Ready,
+    RecommendRequest,
+    SimilarAnswer,
+    UserId,
+)
 from recsys.arrays import Float32
 from recsys.assembly import ITEMS_INDEX, Engine
 from recsys.errors import StoreError, unknown_choice
@@ -53,7 +64,7 @@ async def recommend_anonymous(request: Request, body: RecommendRequest) -> Respo
     return _answer(engine, ranked, "home", {"user_id": None}, [], NEVER_KEPT)
 
 
-@router.get("/items/{item_id}/similar", response_model=SimilarAnswer, responses=NOT_FOUND)
+@router.get("/items/{item_id:path}/similar", response_model=SimilarAnswer, responses=NOT_FOUND)
 async def similar(request: Request, item_id: ItemId, k: K = 20) -> Response:
     """The k items most like one item, by the angle between their vectors."""
     engine = engine_of(request)
@@ -94,13 +105,13 @@ async def current_release(request: Request) -> Response:
 
 
 @router.get("/healthz")
-async def healthz() -> Health:
+async def healthz() -> Alive:
     """The process is alive."""
-    return Health(status="ok")
+    return Alive(status="ok")
 
 
 @router.get("/readyz")
-async def readyz(request: Request) -> Health:
+async def readyz(request: Request) -> Ready:
     """A release is loaded, so requests can be answered; a lost state store only degrades them."""
     engine = engine_of(request)
     degraded = []
@@ -108,7 +119,7 @@ async def readyz(request: Request) -> Health:
         await store_of(request).ping()
     except StoreError:
         degraded.append(USER_STATE)
-    return Health(status="ok", release=engine.id, degraded=degraded)
+    return Ready(status="ok", release=engine.id, degraded=degraded)
 
 
 @router.get("/metrics", response_class=Response)

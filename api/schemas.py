@@ -105,9 +105,15 @@ class CurrentRelease(BaseModel):
     refused: str | None = Field(None, description="Why a newer release could not be loaded, if one could not.")
 
 
-class Health(BaseModel):
-    """Alive, and able to answer."""
+class Alive(BaseModel):
+    """The process runs."""
 
     status: str = Field(examples=["ok"])
-    release: str | None = Field(None, examples=["2026-11-23T02-47-10"])
-    degraded: list[str] = Field(default=[], examples=[[]])
+
+
+class Ready(BaseModel):
+    """Requests can be answered."""
+
+    status: str = Field(examples=["ok"])
+    release: str = Field(examples=["2026-11-23T02-47-10"])
+    degraded: list[str] = Field(examples=[[]], description="Parts that answers are made without at the moment.")

@@ -27,7 +27,7 @@ from recsys.folding import FoldIn, FoldRule
 from recsys.pipeline import Recommender, Surface
 from recsys.releases import Release
 from recsys.retrieval import Parts, VectorIndex
-from recsys.settings import Kind, Section
+from recsys.settings import Kind, Section, describe
 from recsys.users import History, Resolver, Users
 from recsys.vocabulary import Vocabulary, load_mapped
 
@@ -146,5 +146,7 @@ def assemble(release: Release, load_index: LoadIndex) -> Engine:
             card=card,
             surfaces={name: Surface.model_validate(surface) for name, surface in surfaces.items()},
         )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ValidationError, SettingsError) as error:
+    except ValidationError as error:
+        raise ReleaseDamaged(f"release {release.id} cannot be loaded: {error.title}: {describe(error)}") from error
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SettingsError) as error:
         raise ReleaseDamaged(f"release {release.id} cannot be loaded: {error}") from error

@@ -1,5 +1,7 @@
 """The HTTP contract, asked of a real server with a real release and a real store."""
 
+from urllib.parse import unquote
+
 import httpx
 import pytest
 
@@ -89,10 +91,17 @@ def test_similar_items_are_similar_and_not_the_item_itself(client):
     assert {"172", "181"} <= set(items(answer))
 
 
-def test_an_item_id_may_hold_slashes_and_spaces(client):
-    answer = client.get("/items/no%20such%20thing/similar")
+@pytest.mark.parametrize("path", ["no%20such%20thing", "a/b", "a%2Fb", "similar", "é"])
+def test_an_item_id_may_hold_slashes_and_spaces(client, path):
+    answer = client.get(f"/items/{path}/similar")
     assert answer.status_code == 404
-    assert "no such thing" in answer.json()["detail"]
+    assert f"does not know item {unquote(path)!r}" in answer.json()["detail"]
+
+
+def test_a_browser_asks_for_the_page_again_after_an_upgrade(client):
+    first = client.get("/main.js")
+    assert first.headers["cache-control"] == "no-cache"
+    assert client.get("/main.js", headers={"If-None-Match": first.headers["etag"]}).status_code == 304
 
 
 def test_lists_of_the_release_may_be_kept_while_it_is_current(client):
@@ -105,7 +114,7 @@ def test_lists_of_the_release_may_be_kept_while_it_is_current(client):
 
 
 def test_health_and_readiness(client):
-    assert client.get("/healthz").json()["status"] == "ok"
+    assert client.get("/healthz").json() == {"status": "ok"}
     ready = client.get("/readyz").json()
     assert ready["release"] == client.get("/releases/current").json()["release"]
     assert ready["degraded"] == []
@@ -114,7 +123,7 @@ def test_health_and_readiness(client):
 def test_metrics_count_requests_by_route_and_level(client):
     client.get("/items/50/similar")
     text = client.get("/metrics").text
-    assert 'route="/items/{item_id}/similar"' in text
+    assert 'route="/items/{item_id:path}/similar"' in text
     assert 'recsys_answers_total{level="similar",surface="similar"}' in text
     assert "recsys_request_seconds_bucket" in text
 

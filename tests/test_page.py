@@ -3,7 +3,9 @@
 ``RECSYS_SCREENSHOT=docs/images/page.png make test ARGS=tests/test_page.py`` renews the picture in the README.
 """
 
+import json
 import os
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -34,22 +36,25 @@ def browser():
 
 @pytest.fixture
 def opened(browser, address):
-    """Opens pages of the server; none may complain, or ask anybody but the server."""
-    said, asked, contexts = [], [], []
+    """Opens pages of the server; none may complain, but of ``expected``, or ask anybody but the server."""
+    said, asked, contexts, awaited = [], [], [], []
 
-    def open_page(state="", **options):
+    def open_page(state="", *, expected=(), routes=None, **options):
+        awaited.extend(f"status of {status} " for status in expected)
         contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options}))
         page = contexts[-1].new_page()
         page.on("console", lambda message: said.append(message.text) if message.type in {"error", "warning"} else None)
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
+        for pattern, answer in (routes or {}).items():
+            page.route(pattern, answer)
         page.goto(f"{address}/{state}")
         return page
 
     yield open_page
     for context in contexts:
         context.close()
-    assert said == []
+    assert [text for text in said if not any(status in text for status in awaited)] == []
     assert {urlsplit(url).netloc for url in asked} == {urlsplit(address).netloc}
 
 
@@ -156,9 +161,134 @@ def test_nothing_overflows_and_text_stands_out_in_every_size_and_scheme(opened, 
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     show = page.get_by_role("button", name="Show").bounding_box()
     assert show["height"] < 60, "the button's word must stand on one line"
+    rungs = page.locator(".ladder li").evaluate_all("rungs => rungs.map(rung => rung.offsetHeight)")
+    assert max(rungs) < 30, "so must the names of the levels"
     lightness = "(c) => c.match(/[\\d.]+/g).slice(0, 3).reduce((a, b) => a + Number(b), 0) / 3"
     ink, paper = (
         page.evaluate(f"({lightness})(getComputedStyle(document.body).{name})") for name in ("color", "backgroundColor")
     )
     assert (ink < paper) == (scheme == "light")
     assert abs(ink - paper) > 125
+
+
+def test_history_similar_items_and_length_stand_in_an_address_that_can_be_gone_back_to(opened):
+    page = opened("#anonymous=50,174&k=5&similar=181")
+    expect(page.locator("#list-body .badge")).to_have_text("recent")
+    expect(page.locator("#similar-body .item")).to_have_count(5)
+    expect(page.locator("#similar-note")).to_have_text("to Return of the Jedi · item 181")
+    assert titles(page, "history") == ["Star Wars", "Raiders of the Lost Ark"]
+    page.get_by_label("Length of the lists").select_option("10")
+    expect(page.locator("#list-body .item")).to_have_count(10)
+    assert page.url.endswith("#anonymous=50,174&k=10&similar=181")
+    page.go_back()
+    expect(page.locator("#list-body .item")).to_have_count(5)
+
+
+def test_an_id_may_hold_what_addresses_are_made_of(opened):
+    page = opened("#user=196")
+    page.get_by_label("User id").fill("a/b c?&#=,%")
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator("#list-note")).to_have_text("for user a/b c?&#=,%")
+    expect(page.locator("#history-note")).to_have_text("unknown user")
+    page.reload()
+    expect(page.locator("#list-note")).to_have_text("for user a/b c?&#=,%")
+
+
+def test_ids_are_completed_and_items_are_found_by_id(opened):
+    page = opened("#user=405")
+    page.get_by_label("User id").fill("19")
+    expect(page.locator("#users option[value='196']")).to_be_attached()
+    offered = page.locator("#users option").evaluate_all("options => options.map(option => option.value)")
+    assert all(user.startswith("19") for user in offered)
+    page.get_by_role("button", name="Anonymous visitor").click()
+    page.get_by_label("Find items").fill("1682")
+    expect(page.locator("#found-body .item")).to_have_count(1)
+    expect(page.locator("#found-body .item")).to_have_attribute("data-id", "1682")
+
+
+def test_the_skip_link_leads_to_the_list_and_the_focus_stays_where_an_item_was_added(opened):
+    page = opened("#anonymous=")
+    expect(page.locator("#found-body .item")).to_have_count(12)
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the recommendations")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#list")).to_be_focused()
+    assert page.url.endswith("#anonymous=")
+    page.locator("#found-body .toggle").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#list-body .badge")).to_have_text("recent")
+    expect(page.get_by_role("status")).to_contain_text("20 recommendations for an anonymous visitor, level recent")
+    # The item has left the list that it was added from; its neighbour has the focus now.
+    expect(page.locator("#found-body .toggle").first).to_be_focused()
+
+
+def test_a_problem_document_is_shown_in_words(opened):
+    page = opened("#user=196&k=501", expected=[422])
+    expect(page.locator("#list-body").get_by_role("alert")).to_contain_text(
+        "query.k: Input should be less than or equal to 500, but it is 501"
+    )
+    page = opened("#user=196&similar=no-such-item", expected=[404])
+    expect(page.locator("#similar-body").get_by_role("alert")).to_contain_text("does not know item 'no-such-item'")
+    expect(page.locator("#list-body .item")).to_have_count(20)
+
+
+def test_a_broken_gateway_is_said_and_survived(opened):
+    page = opened("#user=196", expected=[502])
+    expect(page.locator("#list-body .item")).to_have_count(20)
+    page.route("**/recommend?*", lambda route: route.fulfill(status=502, body="<h1>Bad Gateway</h1>"))
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator("#list-body").get_by_role("alert")).to_contain_text("502")
+    page.unroute_all()
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator("#list-body .item")).to_have_count(20)
+
+
+def test_a_degraded_answer_is_marked(opened):
+    def degrade(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "degraded": ["user-state"]})
+
+    page = opened("#user=196", routes={"**/recommend?*": degrade})
+    expect(page.locator("#list-body .warning")).to_have_text("Degraded. Answered without: user-state.")
+    expect(page.locator("#list-body .item")).to_have_count(20)
+
+
+def test_a_stale_answer_is_never_shown(opened):
+    held = []
+
+    def hold(route):
+        held.append(route)
+
+    page = opened("#user=196", routes={"**/recommend?user_id=405*": hold})
+    expect(page.locator("#list-note")).to_have_text("for user 196")
+    page.get_by_role("button", name=re.compile("^User 405,")).click()
+    expect(page.get_by_label("User id")).to_have_value("405")
+    page.get_by_role("button", name=re.compile("^User 13,")).click()
+    expect(page.locator("#list-note")).to_have_text("for user 13")
+    wanted = titles(page, "list")
+    assert held
+    for route in held:
+        route.fulfill(body=json.dumps({"level": "popular", "items": [], "degraded": [], "release": "stale"}))
+    page.wait_for_timeout(200)
+    expect(page.locator("#list-note")).to_have_text("for user 13")
+    assert titles(page, "list") == wanted
+
+
+def test_any_catalogue_is_shown_and_only_ever_as_text(opened):
+    script = "<img src=x onerror=alert(1)>"
+    text = "A long abstract of a paper. " * 9
+
+    def describe(route):
+        wanted = re.findall(r"ids=([^&]+)", route.request.url)
+        known = {"title": script, "artist": "<b>Somebody</b>", "tags": ["a<i>", "b"], "text": text}
+        route.fulfill(json={"items": [{"item_id": wanted[0], **known}, {"item_id": wanted[1]}]})
+
+    page = opened("#user=196&k=5", routes={"**/page/items?*": describe})
+    rows = page.locator("#list-body .item")
+    expect(rows.first.locator(".title")).to_have_text(script)
+    assert rows.first.locator(".attributes > *").all_inner_texts() == ["<b>Somebody</b>", "a<i>", "b"]
+    expect(rows.first.locator(".text")).to_have_text(text.strip())
+    for place in range(1, 5):  # without a title, or not described at all
+        expect(rows.nth(place).locator(".title")).to_have_text(rows.nth(place).get_attribute("data-id"))
+    assert page.locator("main img").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")

@@ -1,5 +1,6 @@
 """From what is remembered of a user to the query that is asked."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from index import load
 from recsys.assembly import assemble
+from recsys.errors import ReleaseDamaged
 from recsys.releases import ReleaseStore
 
 
@@ -66,3 +68,12 @@ def test_states_keep_the_newest_items_and_everything_seen(engine, state):
     assert (np.diff(busy.times) <= 0).all()
     assert engine.users.find(["nobody", "196"])[0] is None
     assert engine.users.find(["nobody", "196"])[1].user == "196"
+
+
+def test_a_release_of_another_shape_is_refused_by_its_key(settings, tmp_path):
+    release = ReleaseStore(settings.releases.folder).current()
+    copy = replace(release, folder=tmp_path / release.id)
+    shutil.copytree(release.folder, copy.folder)
+    (copy.folder / "model.json").write_text('{"recent_items": 50}')
+    with pytest.raises(ReleaseDamaged, match=r"(?s)ModelCard: .*fold: Field required"):
+        assemble(copy, load)

@@ -111,7 +111,7 @@ const LEVELS = {
   recent: "Folded in at this moment from the newest items.",
   popular: "Nothing to go by: what most people took.",
 };
-const OTHER_LEVELS = { none: "Nothing is left that was not seen.", similar: "By angle between vectors." };
+const OTHER_LEVELS = { none: "Nothing is left that was not seen." };
 
 const badge = (level) => h("span", { class: "badge", "data-level": level }, level);
 
@@ -134,7 +134,7 @@ export function provenance(answer, { withLadder = false } = {}) {
       { class: "provenance" },
       withLadder ? ladder(answer.level) : badge(answer.level),
       h("span", { class: "latency", title: "From the question to the last byte, measured by this browser" }, milliseconds(answer.milliseconds)),
-      h("span", { class: "meaning" }, LEVELS[answer.level] ?? OTHER_LEVELS[answer.level]),
+      withLadder && h("span", { class: "meaning" }, LEVELS[answer.level] ?? OTHER_LEVELS[answer.level]),
       h("span", { class: "by", title: "The release that answered" }, answer.release),
     ),
     degraded(answer.degraded),
