@@ -6,7 +6,8 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -17,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recsys import __version__
-from recsys.errors import RecsysError, SettingsError
+from recsys.errors import MissingExtra, RecsysError, SettingsError
 from recsys.releases import ReleaseStore
 from recsys.settings import Settings, load_settings
 from recsys.terminal import print_release, verdict
@@ -182,10 +183,11 @@ def data_check(
     as_json: AsJson = False,
 ) -> None:
     """Validate a log and its catalogue; exit code 1 and a table of what is wrong if anything is."""
-    from recsys import validation
-    from recsys.datasets import load
-    from recsys.events import read_events, read_items
-    from training.data import DEFAULT_DATASET
+    with _extra("train"):
+        from recsys import validation
+        from recsys.datasets import load
+        from recsys.events import read_events, read_items
+        from training.data import DEFAULT_DATASET
 
     data = _settings(config).data
     if name is None and data.events:
@@ -318,8 +320,9 @@ def _settings(path: Path | None) -> Settings:
 
 
 def _train(settings: Settings, console: Console, *, quiet: bool, quarantine: Path | None, force: bool) -> Any:
-    from training.progress import Terminal, Unwatched
-    from training.run import train as run
+    with _extra("train"):
+        from training.progress import Terminal, Unwatched
+        from training.run import train as run
 
     return run(
         settings,
@@ -332,7 +335,8 @@ def _train(settings: Settings, console: Console, *, quiet: bool, quarantine: Pat
 
 
 def _serve(settings: Settings, announce: Callable[[str], None]) -> None:
-    from api.server import serve as run
+    with _extra("serve"):
+        from api.server import serve as run
 
     run(settings, announce=announce)
 
@@ -348,6 +352,15 @@ def _refused(release: str, findings: Sequence[str]) -> RecsysError:
 
 def _print_json(content: object) -> None:
     typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """Imports of what one installation extra brings; a missing one says how to get it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"{error.name}, which this command needs,", name) from error
 
 
 def _check_siblings() -> None:

@@ -105,3 +105,19 @@ def test_prune_removes_releases_and_says_which(tmp_path):
     assert done.stdout == f"1 releases and 943 user vectors removed: {old}\n"
     left = json.loads(recsys("release", "list", "--json", cwd=tmp_path).stdout)
     assert [row["id"] for row in left] == [new]
+
+
+@pytest.mark.parametrize(
+    ("command", "missing", "extra"),
+    [("serve", "uvicorn", "serve"), ("train", "implicit", "train"), ("data check", "pandera", "train")],
+)
+def test_a_missing_extra_is_named_with_the_way_to_get_it(command, missing, extra, home):
+    # None in sys.modules is how Python itself marks a module as not to be found.
+    code = f"import sys; sys.modules[{missing!r}] = None; sys.argv[1:] = {command.split()}\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code + "from recsys.cli import main; main()"], cwd=home, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert missing in done.stderr
+    assert f"pip install 'recsys-engine[{extra}]'" in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.stderr
