@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import Field
 
-from recsys.arrays import Float32, Int32, Int64, ranges
+from recsys.arrays import Float32, Int32, Int64
 from recsys.settings import Section
 
 
@@ -74,13 +74,3 @@ class FoldIn:
             left = base + (y.T * (confidence - np.float32(counted_already))) @ y + ridge * diagonal
             vectors[user] = np.linalg.solve(left, confidence @ y)
         return vectors
-
-
-def newest(indptr: Int64, count: int) -> tuple[Int64, Int64]:
-    """Which entries are among the first ``count`` of each ragged row, and the indptr of what is left.
-
-    >>> newest(np.array([0, 3, 4]), 2)
-    (array([0, 1, 3]), array([0, 2, 3]))
-    """
-    lengths = np.minimum(np.diff(indptr), count)
-    return np.repeat(indptr[:-1], lengths) + ranges(lengths), np.concatenate([[0], np.cumsum(lengths)])

@@ -12,7 +12,7 @@ import numpy as np
 
 from recsys.arrays import Float32, Int32, Int64
 from recsys.embeddings import Embeddings
-from recsys.folding import FoldIn, newest
+from recsys.folding import FoldIn
 from recsys.retrieval import RECENT, Query
 from recsys.stores import UserState, UserStateStore
 from recsys.vocabulary import Vocabulary, load_mapped
@@ -142,9 +142,6 @@ class Resolver:
         return replace(query, recent=recent, vector=vector, level=RECENT)
 
 
-def fold_all(history: History, fold: FoldIn, recent: int | None = None) -> Float32:
-    """The vector of every user of a history, float32 (q, d), from all items or only the ``recent`` newest."""
-    if recent is None:
-        return fold.fold(history.indptr, history.rows, history.weights)
-    kept, indptr = newest(history.indptr, recent)
-    return fold.fold(indptr, history.rows[kept], history.weights[kept])
+def fold_all(history: History, fold: FoldIn) -> Float32:
+    """The vector of every user of a history, float32 (q, d), folded in from all of their items."""
+    return fold.fold(history.indptr, history.rows, history.weights)
