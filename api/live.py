@@ -7,6 +7,8 @@ import logging
 import time
 from datetime import UTC, datetime
 
+import numpy as np
+
 from api.metrics import METRICS
 from recsys.assembly import Engine, LoadIndex, assemble
 from recsys.errors import RecsysError
@@ -69,8 +71,8 @@ class Live:
         engine = assemble(release, self._load_index)
         # The first search touches pages and starts threads: no request should wait for that.
         now = datetime.now(UTC)
-        some = min(len(engine.users.embeddings.ids), 4)
-        queries = [Query(now=now, vector=engine.users.embeddings.vectors[row]) for row in range(some)]
+        some = np.arange(min(len(engine.users.ids), 4), dtype=np.int32)
+        queries = [engine.resolver.known(state.user, state, now) for state in engine.users.states(some)]
         for recommender in engine.recommenders.values():
             recommender.recommend([*queries, Query(now=now)], 10)
         return engine, release.manifest.created.timestamp()

@@ -24,10 +24,10 @@ async def users(request: Request, prefix: Annotated[str, Query(max_length=100)] 
     engine = engine_of(request)
     lengths = np.diff(engine.users.history.indptr)
     if prefix:
-        rows = engine.users.embeddings.ids.starting_with(prefix, limit)
+        rows = engine.users.ids.starting_with(prefix, limit)
     else:
         rows = np.argsort(-lengths, kind="stable")[:limit].astype(np.int32)
-    ids = engine.users.embeddings.ids.ids(rows)
+    ids = engine.users.ids.ids(rows)
     found = [{"user_id": id_, "items": int(lengths[row])} for id_, row in zip(ids, rows, strict=True)]
     return _json({"users": found})
 
@@ -39,7 +39,7 @@ async def history(request: Request, user_id: UserInPath, limit: Limit = 50) -> R
     state, degraded = await state_of(request, engine, user_id)
     if state is None:
         return _json({"user_id": user_id, "known": False, "seen": 0, "degraded": degraded, "items": []})
-    rows = engine.items.ids.rows_of_keys(state.recent[:limit])
+    rows = engine.items.rows_of_keys(state.recent[:limit])
     known = rows >= 0
     items = _described(request, rows[known])
     for item, time in zip(items, state.times[:limit][known].tolist(), strict=True):
@@ -59,13 +59,13 @@ async def items(
     """Items described: those with these ``ids``, in their order; or whose title holds ``q``, or id begins with it."""
     engine = engine_of(request)
     if ids is not None:
-        rows = engine.items.ids.rows(ids)
+        rows = engine.items.rows(ids)
         return _json({"items": _described(request, rows[rows >= 0])})
     if not q:
         rows = np.argsort(-engine.popularity, kind="stable")[:limit].astype(np.int32)
         return _json({"items": _described(request, rows)})
     # By id too: many catalogues have no titles.
-    found = [*engine.catalogue.search(q, limit).tolist(), *engine.items.ids.starting_with(q, limit).tolist()]
+    found = [*engine.catalogue.search(q, limit).tolist(), *engine.items.starting_with(q, limit).tolist()]
     return _json({"items": _described(request, np.array(list(dict.fromkeys(found))[:limit], np.int32))})
 
 

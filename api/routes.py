@@ -27,7 +27,7 @@ from api.schemas import (
     UserId,
 )
 from recsys.arrays import Float32
-from recsys.assembly import ITEMS_INDEX, Engine
+from recsys.assembly import HOME, ITEMS_INDEX, SIMILAR, Engine
 from recsys.errors import StoreError, unknown_choice
 from recsys.pipeline import Answer as Ranked
 from recsys.retrieval import Query
@@ -38,7 +38,8 @@ router = APIRouter(responses=PROBLEMS)
 
 USER_STATE = "user-state"
 """What ``degraded`` says while the state store does not answer."""
-SIMILAR = "similar"
+ONCE = np.ones(1, np.float32)
+"""The weight of the one item that others should be like."""
 NEVER_KEPT = {"Cache-Control": "no-store"}
 """For lists that the next event may change."""
 
@@ -49,8 +50,8 @@ async def recommend(request: Request, user_id: UserId, k: K = 20) -> Response:
     engine = engine_of(request)
     state, degraded = await state_of(request, engine, user_id)
     query = engine.resolver.known(user_id, state, datetime.now(UTC))
-    ranked = engine.recommenders["home"].recommend([query], k)
-    return _answer(engine, ranked, "home", {"user_id": user_id}, degraded, NEVER_KEPT)
+    ranked = engine.recommenders[HOME].recommend([query], k)
+    return _answer(engine, ranked, HOME, {"user_id": user_id}, degraded, NEVER_KEPT)
 
 
 @router.post("/recommend", response_model=Answer)
@@ -60,20 +61,21 @@ async def recommend_anonymous(request: Request, body: RecommendRequest) -> Respo
     weights = _weights(engine, body.history)
     history = [entry.item_id for entry in body.history]
     query = engine.resolver.anonymous(history, weights, datetime.now(UTC))
-    ranked = engine.recommenders["home"].recommend([query], body.k)
-    return _answer(engine, ranked, "home", {"user_id": None}, [], NEVER_KEPT)
+    ranked = engine.recommenders[HOME].recommend([query], body.k)
+    return _answer(engine, ranked, HOME, {"user_id": None}, [], NEVER_KEPT)
 
 
 @router.get("/items/{item_id:path}/similar", response_model=SimilarAnswer, responses=NOT_FOUND)
 async def similar(request: Request, item_id: ItemId, k: K = 20) -> Response:
     """The k items most like one item, by the angle between their vectors."""
     engine = engine_of(request)
-    row = engine.items.ids.rows([item_id])
+    row = engine.items.rows([item_id])
     if row[0] < 0:
         raise Problem(404, f"release {engine.id} does not know item {item_id!r}: ids are those of the event log")
     if unchanged := _unchanged(request, engine):
         return unchanged
-    query = Query(now=datetime.now(UTC), vector=engine.directions[row[0]], level=SIMILAR, seen=row)
+    vector = None if engine.directions is None else engine.directions[row[0]]
+    query = Query(now=datetime.now(UTC), vector=vector, level=SIMILAR, recent=row, weights=ONCE, seen=row)
     ranked = engine.recommenders[SIMILAR].recommend([query], k)
     return _answer(engine, ranked, SIMILAR, {"item_id": item_id}, [], _kept(engine))
 
@@ -84,8 +86,8 @@ async def popular(request: Request, k: K = 20) -> Response:
     engine = engine_of(request)
     if unchanged := _unchanged(request, engine):
         return unchanged
-    ranked = engine.recommenders["home"].recommend([Query(now=datetime.now(UTC))], k)
-    return _answer(engine, ranked, "home", {"user_id": None}, [], _kept(engine))
+    ranked = engine.recommenders[HOME].recommend([Query(now=datetime.now(UTC))], k)
+    return _answer(engine, ranked, HOME, {"user_id": None}, [], _kept(engine))
 
 
 @router.get("/releases/current", response_model=CurrentRelease)
@@ -94,9 +96,9 @@ async def current_release(request: Request) -> Response:
     engine, refused = engine_of(request), live_of(request).refused
     found = CurrentRelease(
         release=engine.id,
-        users=len(engine.users.embeddings.ids),
-        items=len(engine.items.ids),
-        dimensions=engine.indexes[ITEMS_INDEX].shape[1],
+        users=len(engine.users.ids),
+        items=len(engine.items),
+        dimensions=engine.indexes[ITEMS_INDEX].shape[1] if engine.indexes else 0,
         indexes={name: index.backend for name, index in engine.indexes.items()},
         surfaces=sorted(engine.surfaces),
         refused=refused[1] if refused else None,
@@ -182,7 +184,7 @@ def _answer(
     # A plain dictionary: building and checking models costs more than the search.
     found = ranked.candidates
     count = int(found.filled[0].sum())
-    ids = engine.items.ids.ids(found.rows[0, :count])
+    ids = engine.items.ids(found.rows[0, :count])
     scores, sources = found.scores[0, :count].tolist(), ranked.sources(0)
     parts = [*degraded, *ranked.degraded]
     content: dict[str, Any] = {

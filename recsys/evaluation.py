@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from recsys.arrays import Float64, Int32
 from recsys.metrics import METRICS, Judged, hits_of
-from recsys.pipeline import Recommender
-from recsys.retrieval import Query
+from recsys.pipeline import Answer
 from recsys.splits import Split
 
 CHUNK = 1024
-QueriesOf = Callable[[Int32, datetime], list[Query]]
-"""User rows → their queries, made from what was known before the test."""
+
+
+class Recommends(Protocol):
+    """Answers users by their rows, from what was known of them before the test: an Engine does."""
+
+    def recommend(self, users: Int32, k: int, now: datetime) -> Answer:
+        """The k best items for each user."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,9 +49,7 @@ class Report:
         }
 
 
-def evaluate(
-    recommender: Recommender, queries_of: QueriesOf, split: Split, metrics: tuple[str, ...] = ("ndcg@10", "recall@20")
-) -> Report:
+def evaluate(recommender: Recommends, split: Split, metrics: tuple[str, ...] = ("ndcg@10", "recall@20")) -> Report:
     """Ask for a list for every test user, judge it by the test.
 
     Relevant is what a user took to in the test period (weight above 0) and had not seen before. Users without any
@@ -63,7 +66,7 @@ def evaluate(
     hits = np.zeros((len(users), depth), bool)
     for start in range(0, len(users), CHUNK):
         part = users[start : start + CHUNK]
-        ranked = recommender.recommend(queries_of(part, now), depth).candidates
+        ranked = recommender.recommend(part, depth, now).candidates
         relevant = new[part].toarray() > 0
         hits[start : start + CHUNK] = hits_of(ranked.rows, relevant)
     judged = Judged(hits, np.diff(new.indptr)[users].astype(np.int64))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pydantic import ConfigDict
 
 from recsys.candidates import Candidates, fill, fuse
 from recsys.errors import SettingsError
-from recsys.retrieval import Parts, Query, Source, Step
+from recsys.fusions import FUSIONS
+from recsys.retrieval import Fusion, PartBuilder, Parts, Query, Source, Step
 from recsys.settings import Section
 from recsys.sources import SOURCES
 from recsys.steps import STEPS
@@ -20,36 +22,43 @@ log = logging.getLogger(__name__)
 
 
 class Line(Section):
-    """One source or step of a surface: its name and its own options."""
+    """One source, fusion or step of a surface: its name and its own options."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     name: str
+    label: str = ""
+    """What answers call a source, and how a fusion tells two of one name apart; its name if empty."""
+
+    @property
+    def called(self) -> str:
+        """The label, or the name."""
+        return self.label or self.name
 
 
 class Surface(Section):
     """How one kind of request is answered."""
 
     sources: tuple[Line, ...]
-    """Asked together and fused by reciprocal rank."""
+    """Asked together."""
+    filters: tuple[Line, ...] = ()
+    """Steps applied in this order to what each source proposed, before anything is compared."""
+    fusion: Line = Line(name="reciprocal-rank")
+    """Makes one list of what is left."""
     steps: tuple[Line, ...] = ()
-    """Applied in this order to whatever was proposed."""
+    """Applied in this order to that list."""
     ladder: tuple[Line, ...] = ()
     """Sources asked one after the other while slots are empty; each is a level."""
 
 
-DEFAULT_SURFACES: Mapping[str, Surface] = {
-    "home": Surface(
-        sources=(Line(name="nearest", index="items"),),
-        steps=(Line(name="seen"),),
+def unseen(*sources: Line, fusion: Line | None = None) -> Surface:
+    """The usual surface over these sources: nothing seen, and what is popular where they do not suffice."""
+    return Surface(
+        sources=sources,
+        filters=(Line(name="seen"),),
+        fusion=fusion or Line(name="reciprocal-rank"),
         ladder=(Line(name="popular"),),
-    ),
-    "similar": Surface(
-        sources=(Line(name="nearest", index="similar"),),
-        steps=(Line(name="seen"),),
-        ladder=(Line(name="popular"),),
-    ),
-}
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +66,7 @@ class Answer:
     """k items for each of q queries, best first, and how they came about.
 
     ``levels``: q names, the level of the best thing that filled each list, "none" for an empty one.
-    ``degraded``: names of the sources that failed.
+    ``degraded``: names of the sources that failed, "fusion" if that did.
     """
 
     candidates: Candidates
@@ -72,7 +81,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recommender:
-    """One surface over one release: sources, steps, ladder.
+    """One surface over one release: sources, filters, fusion, steps, ladder.
 
     ``items``: how many items the catalogue has. Laws: an item that a query has seen is never answered; k items
     come back whenever the ladder ends in a source that knows k unseen ones; a source may fail, the request may
@@ -81,6 +90,8 @@ class Recommender:
 
     items: int
     sources: Mapping[str, Source]
+    filters: tuple[Step, ...]
+    fusion: Fusion
     steps: tuple[Step, ...]
     ladder: Mapping[str, Source]
 
@@ -88,21 +99,23 @@ class Recommender:
     def of(cls, surface: Surface, parts: Parts) -> Recommender:
         """Build the surface over a release's parts; SettingsError names an unknown source, step or option."""
         for lines in (surface.sources, surface.ladder):
-            names = [line.name for line in lines]
+            names = [line.called for line in lines]
             if len(set(names)) < len(names):
-                raise SettingsError(f"a surface names a source twice: {', '.join(names)}")
+                raise SettingsError(f"a surface names a source twice: {', '.join(names)}; tell them apart by `label`")
 
-        def build(table: Mapping[str, object], line: Line) -> object:
+        def build(table: Mapping[str, PartBuilder], line: Line) -> Any:
             try:
-                return table[line.name](parts, **(line.model_extra or {}))  # type: ignore[operator]
+                return table[line.name](parts, **(line.model_extra or {}))
             except (ValueError, TypeError) as error:
                 raise SettingsError(f"pipeline line {line.model_dump()}: {error}") from error
 
         return cls(
             parts.items,
-            {line.name: build(SOURCES, line) for line in surface.sources},  # type: ignore[misc]
-            tuple(build(STEPS, line) for line in surface.steps),  # type: ignore[misc]
-            {line.name: build(SOURCES, line) for line in surface.ladder},  # type: ignore[misc]
+            {line.called: build(SOURCES, line) for line in surface.sources},
+            tuple(build(STEPS, line) for line in surface.filters),
+            build(FUSIONS, surface.fusion),
+            tuple(build(STEPS, line) for line in surface.steps),
+            {line.called: build(SOURCES, line) for line in surface.ladder},
         )
 
     def recommend(self, queries: Sequence[Query], k: int) -> Answer:
@@ -111,27 +124,29 @@ class Recommender:
             raise ValueError(f"k is {k}: ask for at least 1")
         if not queries:
             return Answer(Candidates.empty(0, k), (), ())
+        # One source has nobody to agree with, so what it would say further down is not asked for.
+        several = len(self.sources) > 1
+        pool = max(k, self.fusion.pool) if several else k
         # Whatever has been seen is taken out later, so as much more is fetched.
-        depth = min(k + max(len(query.seen) for query in queries), self.items)
+        depth = min(pool + max(len(query.seen) for query in queries), self.items)
         failed: list[str] = []
 
-        proposals = {name: self._ask(name, source, queries, depth, failed) for name, source in self.sources.items()}
-        found = self._after_steps(queries, fuse(proposals)).top(k)
+        proposals = {}
+        for name, source in self.sources.items():
+            left = _after(self.filters, queries, self._ask(name, source, queries, depth, failed))
+            # The same pool for everybody, however much the others of the batch have seen.
+            proposals[name] = left.top(pool) if several else left
+        found = _after(self.steps, queries, self._fused(queries, proposals, failed)).top(k)
         some = found.rows.max(axis=1, initial=-1) >= 0
         levels = [query.level if any_ else "" for query, any_ in zip(queries, some.tolist(), strict=True)]
         for rung, source in self.ladder.items():
             if found.filled.all():
                 break
-            proposal = fuse({rung: self._ask(rung, source, queries, depth, failed)})
-            found = fill(found, self._after_steps(queries, proposal), k)
+            proposal = _after(self.filters, queries, self._ask(rung, source, queries, depth, failed))
+            found = fill(found, _after(self.steps, queries, fuse({rung: proposal})), k)
             some = found.rows.max(axis=1, initial=-1) >= 0
             levels = [level or (rung if some[place] else "") for place, level in enumerate(levels)]
         return Answer(found, tuple(level or "none" for level in levels), tuple(dict.fromkeys(failed)))
-
-    def _after_steps(self, queries: Sequence[Query], candidates: Candidates) -> Candidates:
-        for step in self.steps:
-            candidates = step(queries, candidates)
-        return candidates
 
     def _ask(self, name: str, source: Source, queries: Sequence[Query], depth: int, failed: list[str]) -> Candidates:
         try:
@@ -140,3 +155,17 @@ class Recommender:
             log.exception("source %s failed, the answer goes on without it", name)
             failed.append(name)
             return Candidates.empty(len(queries))
+
+    def _fused(self, queries: Sequence[Query], proposals: Mapping[str, Candidates], failed: list[str]) -> Candidates:
+        try:
+            return self.fusion(queries, proposals, self.sources)
+        except Exception:
+            log.exception("the fusion failed, the answer goes by ranks alone")
+            failed.append("fusion")
+            return fuse(proposals)
+
+
+def _after(steps: Sequence[Step], queries: Sequence[Query], candidates: Candidates) -> Candidates:
+    for step in steps:
+        candidates = step(queries, candidates)
+    return candidates

@@ -6,28 +6,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 
 from recsys.arrays import Float32, Int32, Int64
 from recsys.candidates import Candidates
+from recsys.item_lists import ItemLists
 
 NO_ROWS: Int32 = np.zeros(0, np.int32)
 NO_ROWS.flags.writeable = False
+NO_WEIGHTS: Float32 = np.zeros(0, np.float32)
+NO_WEIGHTS.flags.writeable = False
 
 PERSONAL = "personal"
-"""The level of an answer from a vector that the batch layer learned."""
+"""The level of an answer from what the batch layer learned of the user."""
 RECENT = "recent"
-"""The level of an answer from a vector folded in from recent items."""
+"""The level of an answer from recent items alone."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
     """One request, resolved against one release.
 
-    ``vector``: float32 (d,) or None, and ``level``, what an answer from it is called. ``recent``: int32 (r,),
-    item rows, newest first. ``seen``: int32 (s,), item rows that must not be answered.
+    ``vector``: float32 (d,) or None, and ``level``, what a personal answer is called. ``recent``: int32 (r,),
+    item rows, newest first, and ``weights``: float32 (r,), what was learned from each. ``seen``: int32 (s,), item rows
+    that must not be answered.
     """
 
     now: datetime
@@ -35,6 +39,7 @@ class Query:
     vector: Float32 | None = None
     level: str = PERSONAL
     recent: Int32 = field(default_factory=lambda: NO_ROWS)
+    weights: Float32 = field(default_factory=lambda: NO_WEIGHTS)
     seen: Int32 = field(default_factory=lambda: NO_ROWS)
 
 
@@ -77,6 +82,31 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
+class Scorer(Protocol):
+    """A source that can also say what it thinks of items that it did not propose."""
+
+    def score(self, queries: Sequence[Query], rows: Int32) -> Float32:
+        """Scores of ``rows``, int32 (q, n), on the scale of its proposals.
+
+        nan where the slot is empty (-1), or where it has nothing to say of the query.
+        """
+        ...
+
+
+class Fusion(Protocol):
+    """Makes one list of what several sources proposed."""
+
+    pool: int
+    """How many items it wants of each source at least, where there are several, however few are asked for."""
+
+    def __call__(
+        self, queries: Sequence[Query], proposals: Mapping[str, Candidates], sources: Mapping[str, Source]
+    ) -> Candidates:
+        """Each item once, with what each source said of it as a signal."""
+        ...
+
+
 class Step(Protocol):
     """Empties slots or changes scores; never invents an item."""
 
@@ -87,18 +117,21 @@ class Step(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
-    """What sources and steps of one release are built from.
+    """What sources, fusions and steps of one release are built from.
 
-    ``indexes``: name → index over all items. ``popularity``: float32 (n,), how often each item was consumed.
+    ``indexes``: name → index over all items, and ``vectors``: name → what it was built from, float32 (n, d).
+    ``popularity``: float32 (n,), how often each item was consumed. ``lists``: name → what goes with each item.
     """
 
     items: int
     indexes: Mapping[str, VectorIndex]
     popularity: Float32
+    vectors: Mapping[str, Float32] = field(default_factory=dict)
+    lists: Mapping[str, ItemLists] = field(default_factory=dict)
 
 
 class PartBuilder(Protocol):
-    """Builds a source or a step from a release's parts and the options of its line in the pipeline."""
+    """Builds a source, a fusion or a step from a release's parts and the options of its line in the pipeline."""
 
     def __call__(self, parts: Parts, **options: Any) -> Any:
         """Build it; ValueError for an option that it does not have or that names a part that is not there."""

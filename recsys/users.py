@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recsys.arrays import Float32, Int32, Int64
-from recsys.embeddings import Embeddings
-from recsys.folding import FoldIn
+from recsys.folding import Fold
 from recsys.retrieval import RECENT, Query
 from recsys.stores import UserState, UserStateStore
 from recsys.vocabulary import Vocabulary, load_mapped
@@ -68,11 +67,12 @@ class History:
 class Users:
     """Everybody a release was trained on: what the state store holds after a publish, and answers from without it.
 
-    ``embeddings``: a vector for each user, folded in from the whole history. ``recent``: how many items a state
-    keeps for folding in.
+    ``vectors``: float32 (users, d), each folded in from the whole history; None where the release learned no vectors.
+    ``recent``: how many items a state keeps for folding in and for item-item lists.
     """
 
-    embeddings: Embeddings
+    ids: Vocabulary
+    vectors: Float32 | None
     history: History
     items: Vocabulary
     recent: int
@@ -80,13 +80,13 @@ class Users:
     def states(self, rows: Sequence[int] | Int32) -> Iterator[UserState]:
         """The states of the users in ``rows``, as they were when the release was trained."""
         keys = self.items.row_keys
-        for row, user in zip(rows, self.embeddings.ids.ids(np.asarray(rows, np.int32)), strict=True):
+        for row, user in zip(rows, self.ids.ids(np.asarray(rows, np.int32)), strict=True):
             start, end = self.history.indptr[row], self.history.indptr[row + 1]
             part = slice(start, min(end, start + self.recent))
             seen = keys[self.history.rows[start:end]]
             yield UserState(
                 user=user,
-                vector=self.embeddings.vectors[row],
+                vector=None if self.vectors is None else self.vectors[row],
                 recent=seen[: self.recent],
                 weights=self.history.weights[part],
                 times=self.history.times[part],
@@ -95,7 +95,7 @@ class Users:
 
     def find(self, users: Sequence[str]) -> list[UserState | None]:
         """The states of users by id, None for whom the release does not know."""
-        rows = self.embeddings.ids.rows(users)
+        rows = self.ids.rows(users)
         known = iter(self.states(rows[rows >= 0]))
         return [next(known) if row >= 0 else None for row in rows]
 
@@ -103,7 +103,7 @@ class Users:
 async def write_states(store: UserStateStore, users: Users, release: str) -> int:
     """Write every user's state under ``release`` and seal it; how many were written."""
     written = 0
-    everybody = np.arange(len(users.embeddings.ids), dtype=np.int32)
+    everybody = np.arange(len(users.ids), dtype=np.int32)
     for start in range(0, len(everybody), CHUNK):
         written += await store.put(users.states(everybody[start : start + CHUNK]), release)
     await store.seal(release)
@@ -115,33 +115,36 @@ class Resolver:
     """States and histories into queries of one release: ids end here, rows begin."""
 
     items: Vocabulary
-    fold: FoldIn
+    fold: Fold | None
 
     def known(self, user: str, state: UserState | None, now: datetime) -> Query:
         """The query of a named user: their vector, else one folded in from recent items, else none."""
         if state is None:
             return Query(now=now, user=user)
         seen = self.items.rows_of_keys(state.seen)
-        query = Query(now=now, user=user, seen=seen[seen >= 0])
         recent = self.items.rows_of_keys(state.recent)
         known = recent >= 0
-        if state.vector is not None and state.vector.shape == (len(self.fold.gram),):
-            return replace(query, vector=state.vector, recent=recent[known])
-        return self._folded(query, recent[known], state.weights[known])
+        query = Query(now=now, user=user, seen=seen[seen >= 0], recent=recent[known], weights=state.weights[known])
+        if self.fold is None:
+            return query
+        if state.vector is not None and state.vector.shape == self.fold.items.shape[1:]:
+            return replace(query, vector=state.vector)
+        return self._folded(query)
 
     def anonymous(self, history: Sequence[str], weights: Float32, now: datetime) -> Query:
         """The query of a visitor of whom only a history is known, newest first; unknown items count for nothing."""
         rows = self.items.rows(history)
         known = rows >= 0
-        return self._folded(Query(now=now, seen=np.unique(rows[known])), rows[known], weights[known])
+        query = Query(now=now, seen=np.unique(rows[known]), recent=rows[known], weights=weights[known], level=RECENT)
+        return self._folded(query)
 
-    def _folded(self, query: Query, recent: Int32, weights: Float32) -> Query:
-        if not (weights > 0).any():
-            return replace(query, recent=recent)
-        vector = self.fold.fold(np.array([0, len(recent)]), recent, weights)[0]
-        return replace(query, recent=recent, vector=vector, level=RECENT)
+    def _folded(self, query: Query) -> Query:
+        if self.fold is None or not (query.weights > 0).any():
+            return query
+        vector = self.fold.fold(np.array([0, len(query.recent)]), query.recent, query.weights)[0]
+        return replace(query, vector=vector, level=RECENT)
 
 
-def fold_all(history: History, fold: FoldIn) -> Float32:
+def fold_all(history: History, fold: Fold) -> Float32:
     """The vector of every user of a history, float32 (q, d), folded in from all of their items."""
     return fold.fold(history.indptr, history.rows, history.weights)

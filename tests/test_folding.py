@@ -6,13 +6,15 @@ from hypothesis import strategies as st
 from implicit.cpu.als import AlternatingLeastSquares
 from threadpoolctl import threadpool_limits
 
-from recsys.folding import FoldIn, FoldRule
+from recsys.folding import FOLDS, describe_fold, load_fold, save_arrays
+from recsys.folding.least_squares import LeastSquares, LeastSquaresRule
+from recsys.folding.linear import Linear, LinearRule
 
 
 @pytest.fixture(scope="module")
 def fold():
     items = np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32)
-    return FoldIn.of(items, FoldRule(alpha=3.0, regularization=0.5))
+    return LeastSquares.of(items, LeastSquaresRule(alpha=3.0, regularization=0.5))
 
 
 def one(fold, rows, weights):
@@ -31,13 +33,13 @@ def test_it_solves_the_normal_equations_written_out_in_full(fold):
 
 
 def test_it_solves_the_frequency_scaled_equations_written_out_in_full(fold):
-    rule = FoldRule(alpha=3.0, regularization=0.2, unobserved=0.3, frequency_exponent=0.5, exclusive=False)
+    rule = LeastSquaresRule(alpha=3.0, regularization=0.2, unobserved=0.3, frequency_exponent=0.5, exclusive=False)
     rows, weights = [2, 7, 11], np.array([1.0, 2.0, 0.5])
     y = fold.items.astype(np.float64)
     taken = y[rows]
     left = 0.3 * y.T @ y + taken.T @ np.diag(3 * weights) @ taken + 0.2 * (3 + 0.3 * 30) ** 0.5 * np.eye(6)
     wanted = np.linalg.solve(left, taken.T @ (3 * weights))
-    assert one(FoldIn.of(fold.items, rule), rows, weights) == pytest.approx(wanted, rel=1e-4)
+    assert one(LeastSquares.of(fold.items, rule), rows, weights) == pytest.approx(wanted, rel=1e-4)
 
 
 def test_it_equals_what_implicit_computes_for_the_same_user():
@@ -46,7 +48,7 @@ def test_it_equals_what_implicit_computes_for_the_same_user():
     with threadpool_limits(1, "blas"):
         solver = AlternatingLeastSquares(factors=5, regularization=0.1, alpha=4.0, random_state=3)
         solver.fit(matrix, show_progress=False)
-        fold = FoldIn.of(solver.item_factors, FoldRule(alpha=4.0, regularization=0.1))
+        fold = LeastSquares.of(solver.item_factors, LeastSquaresRule(alpha=4.0, regularization=0.1))
         for user in rng.integers(40, size=5):
             line = matrix[user]
             theirs = solver.recalculate_user(user, line)
@@ -62,6 +64,60 @@ def test_the_order_of_items_does_not_matter_and_repeats_add_up(fold, taken, rand
     vectors = [one(fold, *zip(*pairs, strict=True)) for pairs in (taken, shuffled, list(summed.items()))]
     assert vectors[0] == pytest.approx(vectors[1], rel=1e-3, abs=1e-5)
     assert vectors[0] == pytest.approx(vectors[2], rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("taken", [3, 6, 25])
+@pytest.mark.parametrize("rule", [{}, {"exclusive": False, "unobserved": 0.2, "frequency_exponent": 0.7}])
+@pytest.mark.parametrize("alpha", [3.0, 0.5])
+def test_few_items_and_many_weak_ones_and_strong_ones_solve_the_same_equations(fold, taken, rule, alpha):
+    """Fewer items than dimensions go another way than more; weights below those of the unobserved go a third."""
+    rng = np.random.default_rng(taken)
+    rows, weights = rng.permutation(30)[:taken], rng.uniform(0.5, 2, taken)
+    rule = LeastSquaresRule(alpha=alpha, regularization=0.4, **rule)
+    y = fold.items.astype(np.float64)
+    curvature = alpha * weights - (rule.unobserved if rule.exclusive else 0)
+    left = rule.unobserved * y.T @ y + y[rows].T @ np.diag(curvature) @ y[rows]
+    left += 0.4 * (taken + rule.unobserved * 30) ** rule.frequency_exponent * np.eye(6)
+    wanted = np.linalg.solve(left, y[rows].T @ (alpha * weights))
+    assert one(LeastSquares.of(fold.items, rule), rows, weights) == pytest.approx(wanted, rel=1e-4, abs=1e-5)
+
+
+def test_users_of_very_different_lengths_come_out_in_their_order(fold):
+    rng = np.random.default_rng(3)
+    lengths = rng.permutation([0, 1, 1, 2, 5, 9, 30, 200, 3, 0])
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    rows = rng.integers(30, size=indptr[-1]).astype(np.int32)
+    weights = rng.uniform(0.1, 2, indptr[-1]).astype(np.float32)
+    for some in (fold, Linear.of(fold.items, LinearRule(length_exponent=0.5))):
+        batch = some.fold(indptr, rows, weights)
+        for user, (start, end) in enumerate(zip(indptr[:-1], indptr[1:], strict=True)):
+            assert batch[user] == pytest.approx(one(some, rows[start:end], weights[start:end]), rel=1e-4, abs=1e-5)
+
+
+def test_a_linear_fold_is_the_sum_it_says(fold):
+    inputs = np.random.default_rng(5).normal(size=(30, 6)).astype(np.float32)
+    linear = Linear.of(fold.items, LinearRule(length_exponent=1.0), {"inputs": inputs})
+    wanted = (2 * inputs[3] + 0.5 * inputs[9]) / 2
+    assert one(linear, [3, 9, 4], [2.0, 0.5, -1.0]) == pytest.approx(wanted, rel=1e-5)
+    assert not one(linear, [], []).any()
+
+
+@pytest.mark.parametrize("kind", FOLDS)
+def test_a_fold_that_was_saved_folds_as_before(fold, kind, tmp_path):
+    numbers = {"alpha": 2.0, "regularization": 0.1} if kind == "least-squares" else {}
+    before = FOLDS[kind].of(fold.items, FOLDS[kind].Rule(**numbers))
+    save_arrays(before, tmp_path)
+    after = load_fold(describe_fold(before), fold.items, tmp_path)
+    assert one(after, [1, 5], [1.0, 2.0]) == pytest.approx(one(before, [1, 5], [1.0, 2.0]))
+
+
+def test_a_release_of_schema_1_names_no_kind_and_an_unknown_one_is_refused(fold, tmp_path):
+    save_arrays(fold, tmp_path)
+    assert load_fold({"alpha": 3.0, "regularization": 0.5}, fold.items, tmp_path).rule == fold.rule
+    with pytest.raises(ValueError, match="unknown fold 'square', choose one of"):
+        load_fold({"kind": "square"}, fold.items, tmp_path)
+    with pytest.raises(ValueError, match="fold least-squares: alhpa: unknown key"):
+        load_fold({"alhpa": 3.0, "alpha": 1.0, "regularization": 0.5}, fold.items, tmp_path)
 
 
 def test_nothing_taken_is_the_zero_vector(fold):

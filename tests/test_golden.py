@@ -23,5 +23,5 @@ def test_a_release_of_every_schema_answers_as_it_did(repo, schema):
     for user, items in wanted["users"].items():
         (state,) = engine.users.find([user])
         answer = engine.recommenders["home"].recommend([engine.resolver.known(user, state, NOW)], len(items))
-        assert engine.items.ids.ids(answer.candidates.rows[0]) == items
-    assert engine.catalogue.describe(engine.items.ids.rows(["i3"]))[0] == wanted["i3"]
+        assert engine.items.ids(answer.candidates.rows[0]) == items
+    assert engine.catalogue.describe(engine.items.rows(["i3"]))[0] == wanted["i3"]

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -7,14 +8,14 @@ from hypothesis import strategies as st
 
 from index.exact import Exact
 from recsys.errors import SettingsError
-from recsys.pipeline import DEFAULT_SURFACES, Line, Recommender, Surface
+from recsys.pipeline import Line, Recommender, Surface, unseen
 from recsys.retrieval import Parts, Query
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 N, D = 30, 4
 VECTORS = np.random.default_rng(0).normal(size=(N, D)).astype(np.float32)
 PARTS = Parts(N, {"items": Exact.build(VECTORS), "similar": Exact.build(VECTORS)}, np.arange(N, dtype=np.float32))
-HOME = Recommender.of(DEFAULT_SURFACES["home"], PARTS)
+HOME = Recommender.of(unseen(Line(name="nearest", index="items")), PARTS)
 
 
 @st.composite
@@ -73,7 +74,7 @@ def test_a_source_may_fail_and_the_request_does_not(caplog):
     def broken(queries, k):
         raise RuntimeError("the index is on fire")
 
-    recommender = Recommender(N, {"nearest": broken}, HOME.steps, HOME.ladder)
+    recommender = replace(HOME, sources={"nearest": broken})
     answer = recommender.recommend([Query(now=NOW, vector=VECTORS[0])], 4)
     assert answer.degraded == ("nearest",)
     assert answer.levels == ("popular",)
@@ -83,7 +84,7 @@ def test_a_source_may_fail_and_the_request_does_not(caplog):
 
 def test_a_line_that_names_nothing_is_refused_with_the_choices():
     for line, said in (
-        (Line(name="nearst"), "unknown source 'nearst', choose one of nearest, popular"),
+        (Line(name="nearst"), "unknown source 'nearst', choose one of item-item, nearest, popular"),
         (Line(name="nearest", index="books"), "unknown index 'books', choose one of items, similar"),
         (Line(name="popular", depth=3), "unexpected keyword argument 'depth'"),
     ):

@@ -50,7 +50,7 @@ def test_a_small_log_becomes_a_release_that_knows_tastes(tmp_path):
     engine = engine_of(outcome)
     (state,) = engine.users.find(["u2"])
     answer = engine.recommenders["home"].recommend([engine.resolver.known("u2", state, NOW)], 1)
-    assert engine.items.ids.ids(answer.candidates.rows[0]) == ["i2"]
+    assert engine.items.ids(answer.candidates.rows[0]) == ["i2"]
 
 
 def test_one_thread_and_one_seed_give_the_same_vectors(tmp_path):
@@ -66,8 +66,8 @@ def test_an_engine_from_files_answers_as_the_state_that_was_written(home, settin
     engine = assemble(ReleaseStore(settings.releases.folder).current(), load)
     (state,) = engine.users.find(["196"])
     personal = engine.resolver.known("196", state, NOW)
-    ids = engine.items.ids.ids(engine.items.ids.rows_of_keys(state.seen))
-    weights = engine.users.history.weights[engine.users.history.indptr[engine.users.embeddings.ids.rows(["196"])[0]] :][
+    ids = engine.items.ids(engine.items.rows_of_keys(state.seen))
+    weights = engine.users.history.weights[engine.users.history.indptr[engine.users.ids.rows(["196"])[0]] :][
         : len(ids)
     ]
     folded = engine.resolver.anonymous(ids, np.asarray(weights), NOW)
@@ -151,7 +151,7 @@ def test_users_who_are_all_alike_get_what_they_lack_from_the_ladder(tmp_path):
     for user in ("u0", "u7"):
         (state,) = engine.users.find([user])
         answer = engine.recommenders["home"].recommend([engine.resolver.known(user, state, NOW)], 3)
-        assert engine.items.ids.ids(answer.candidates.rows[0, :1]) == ["i7"]
+        assert engine.items.ids(answer.candidates.rows[0, :1]) == ["i7"]
 
 
 def test_a_log_that_teaches_nothing_is_refused_with_a_reason(tmp_path):
@@ -179,9 +179,15 @@ def test_a_second_trainer_is_turned_away_and_changes_nothing(tmp_path):
     assert trained(settings).promoted
 
 
-def test_a_model_without_vectors_cannot_be_released(tmp_path):
-    with pytest.raises(SettingsError, match="popular learns no vectors"):
-        trained(configured(tmp_path, taste(), '[model]\nname = "popular"\n'))
+def test_a_model_without_vectors_is_released_too(tmp_path):
+    outcome = trained(configured(tmp_path, taste(), '[model]\nname = "popular"\n'))
+    assert outcome.release.manifest.indexes == {}
+    engine = engine_of(outcome)
+    (state,) = engine.users.find(["u2"])
+    query = engine.resolver.known("u2", state, NOW)
+    assert query.vector is None
+    for surface in ("home", "similar"):
+        assert engine.recommenders[surface].recommend([query], 3).candidates.filled.all()
 
 
 def test_a_log_without_times_is_trained_on_too(tmp_path):

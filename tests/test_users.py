@@ -36,7 +36,7 @@ def test_a_user_whose_data_are_stripped_step_by_step_goes_down_the_ladder(engine
         assert answer.levels == (level,)
         assert answer.candidates.filled.all()
         if remembered is not None:
-            seen = set(engine.items.ids.rows_of_keys(remembered.seen).tolist())
+            seen = set(engine.items.rows_of_keys(remembered.seen).tolist())
             assert not seen & set(answer.candidates.rows[0].tolist())
 
 
@@ -61,7 +61,7 @@ def test_items_that_the_release_does_not_know_count_for_nothing(engine, state, n
 
 def test_states_keep_the_newest_items_and_everything_seen(engine, state):
     history = engine.users.history
-    row = engine.users.embeddings.ids.rows(["405"])[0]
+    row = engine.users.ids.rows(["405"])[0]
     (busy,) = engine.users.find(["405"])
     assert len(busy.recent) == engine.card.recent_items == 50
     assert len(busy.seen) == history.indptr[row + 1] - history.indptr[row] == 737

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -21,7 +21,6 @@ def model_of(table: Mapping[str, Any]) -> Model:
     if not isinstance(name, str) or name not in MODELS:
         raise SettingsError(f"[model]: {unknown_choice('model', str(name), MODELS)}")
     try:
-        config = MODELS[name].model_validate({key: value for key, value in table.items() if key != "name"})
+        return MODELS[name].model_validate({key: value for key, value in table.items() if key != "name"})
     except ValidationError as error:
         raise SettingsError(f"[model] {name}: {describe(error)}") from error
-    return cast("Model", config)

@@ -18,18 +18,14 @@ import numpy as np
 import recsys
 from index import report as indexes
 from recsys.arrays import Float32
-from recsys.assembly import ITEMS_INDEX, SIMILAR_INDEX, Engine, ModelCard
+from recsys.assembly import HOME, ITEMS_INDEX, SIMILAR, SIMILAR_INDEX, Engine, card_of, similar_surface
 from recsys.catalogue import Catalogue
 from recsys.datasets import Log
-from recsys.embeddings import Embeddings
-from recsys.errors import SettingsError, TrainingError
-from recsys.evaluation import Report, evaluate
-from recsys.folding import FoldIn
+from recsys.errors import TrainingError
+from recsys.evaluation import evaluate
 from recsys.interactions import Interactions, interactions_of
-from recsys.pipeline import DEFAULT_SURFACES, Line, Recommender, Surface
 from recsys.releases import Manifest, Release, ReleaseStore
-from recsys.retrieval import Parts
-from recsys.settings import Settings
+from recsys.settings import Kind, Settings
 from recsys.splits import Split, split_at_random, split_in_time
 from recsys.stores import open_store
 from recsys.users import History, Users, fold_all, write_states
@@ -37,13 +33,11 @@ from recsys.vocabulary import Vocabulary
 from training.config import model_of
 from training.data import read_log
 from training.gate import judge
-from training.models import Factors, Model, Progress
+from training.models import Learned, Model
 from training.models.popular import popularity_of
 from training.progress import Unwatched, Watcher
 
 LIBRARIES = ("faiss-cpu", "implicit", "numpy", "pandas", "scipy")
-POPULARITY = Surface(sources=(Line(name="popular"),), steps=(Line(name="seen"),))
-"""The baseline, served as a pipeline of its own so that it obeys the same rules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +107,11 @@ def measure(data: Interactions, model: Model, settings: Settings, watcher: Watch
     blank = Catalogue.of(None, data.items)
     engine, _ = fit(split.train, blank, None, model, settings, rng, watcher, "held-out", label=" (held out)")
     with watcher.stage("evaluate"):
-
-        def queries_of(rows: np.ndarray, now: datetime) -> list[Any]:
-            return [engine.resolver.known(state.user, state, now) for state in engine.users.states(rows)]
-
-        def judged(recommender: Recommender) -> Report:
-            return evaluate(recommender, queries_of, split)
-
-        baseline = Recommender.of(POPULARITY, Parts(len(data.items), {}, engine.popularity))
+        baseline, _ = engine_of(
+            Learned.of_scores(popularity_of(split.train)), split.train, blank, settings, rng, "popularity", kinds={}
+        )
         metrics = {
-            "pipeline": judged(engine.recommenders["home"]).means(),
-            "popularity": judged(baseline).means(),
+            name: evaluate(asked, split).means() for name, asked in (("pipeline", engine), ("popularity", baseline))
         }
     return metrics, split
 
@@ -140,49 +128,60 @@ def fit(
     label: str,
 ) -> tuple[Engine, dict[str, Any]]:
     """Everything that answers requests, learned from ``data``, and what was measured of its indexes."""
-    threads = settings.train.threads
     with watcher.stage(f"fit{label}") as progress:
-        factors = _factors(model, data, rng, threads, progress)
-    popularity = popularity_of(data)
-    history = History.of(data)
-    fold = FoldIn.of(factors.items, factors.rule)
-    vectors = fold_all(history, fold)
-    directions = _unit(factors.items)
-    built, reports = {}, {}
+        learned = model.fit(data, rng, threads=settings.train.threads, progress=progress)
+    _check(learned)
     with watcher.stage(f"index{label}"):
-        asked = {ITEMS_INDEX: (factors.items, vectors), SIMILAR_INDEX: (directions, directions)}
+        return engine_of(learned, data, catalogue, settings, rng, release, kinds=log.kinds if log else {})
+
+
+def engine_of(
+    learned: Learned,
+    data: Interactions,
+    catalogue: Catalogue,
+    settings: Settings,
+    rng: np.random.Generator,
+    release: str,
+    *,
+    kinds: Mapping[str, Kind],
+) -> tuple[Engine, dict[str, Any]]:
+    """What a model learned as something that answers the users of ``data``, and what was measured of its indexes."""
+    history = History.of(data)
+    fold, built, reports = learned.fold, {}, {}
+    vectors = directions = None
+    if fold is not None:
+        vectors, directions = fold_all(history, fold), _unit(fold.items)
+        asked = {ITEMS_INDEX: (fold.items, vectors), SIMILAR_INDEX: (directions, directions)}
         for name, (over, queries) in asked.items():
             built[name], report = indexes.build(over, queries, rng=rng, **settings.index)
             reports[name] = report.as_dict()
+    recent = settings.train.recent_items
     engine = Engine.of(
         release,
-        items=Embeddings(data.items, factors.items),
-        directions=directions,
-        catalogue=catalogue,
-        popularity=popularity,
-        users=Users(Embeddings(data.users, vectors), history, data.items, settings.train.recent_items),
+        items=data.items,
         fold=fold,
+        directions=directions,
+        lists=learned.lists,
+        catalogue=catalogue,
+        popularity=popularity_of(data) if learned.scores is None else learned.scores,
+        users=Users(data.users, vectors, history, data.items, recent),
         indexes=built,
-        card=ModelCard(
-            fold=factors.rule,
-            recent_items=settings.train.recent_items,
-            kinds=dict(log.kinds) if log else {},
-        ),
-        surfaces=DEFAULT_SURFACES,
+        card=card_of(fold, learned.lists, recent, kinds),
+        surfaces={HOME: learned.home, SIMILAR: similar_surface(fold, learned.lists)},
     )
     return engine, reports
 
 
-def _factors(model: Model, data: Interactions, rng: np.random.Generator, threads: int, progress: Progress) -> Factors:
-    factors = model.fit(data, rng, threads=threads, progress=progress)
-    if not isinstance(factors, Factors):
-        raise SettingsError(
-            f"[model]: {type(model).__name__.lower()} learns no vectors, which a release needs: use als or ials; "
-            "popularity is in every release as the last rung of the ladder"
+def _check(learned: Learned) -> None:
+    numbers = {name: lists.weights for name, lists in learned.lists.items()}
+    if learned.fold is not None:
+        numbers["vectors"] = learned.fold.items
+    wrong = [name for name, array in numbers.items() if not np.isfinite(array).all()]
+    if wrong:
+        raise TrainingError(
+            f"the model learned {' and '.join(wrong)} that are not finite: lower alpha or the learning rate, or raise "
+            "regularization, under [model]"
         )
-    if not np.isfinite(factors.items).all():
-        raise TrainingError("the model's vectors are not finite: lower alpha or raise regularization under [model]")
-    return factors
 
 
 def _unit(vectors: Float32) -> Float32:

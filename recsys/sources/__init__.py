@@ -8,6 +8,7 @@ from recsys.tables import Table
 SOURCES: Table[PartBuilder] = Table(
     "source",
     {
+        "item-item": "recsys.sources.item_item:ItemItem.of",
         "nearest": "recsys.sources.nearest:Nearest.of",
         "popular": "recsys.sources.popular:Popular.of",
     },

@@ -7,33 +7,63 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recsys.arrays import Float32, Int32
 from recsys.candidates import EMPTY, NONE, Candidates
 from recsys.errors import unknown_choice
 from recsys.retrieval import Parts, Query, VectorIndex
 
+CHUNK = 128
+"""Queries whose items' vectors are gathered at once."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Nearest:
-    """Search one index; a query without a vector, or with the zero vector, gets empty slots."""
+    """Search one index; a query without a vector, or with the zero vector, gets empty slots.
+
+    ``vectors``: float32 (n, d), what the index was built from; None where only searching is asked for.
+    """
 
     index: VectorIndex
+    vectors: Float32 | None = None
 
     @classmethod
     def of(cls, parts: Parts, index: str) -> Nearest:
         """``index`` names one of the release's indexes."""
         if index not in parts.indexes:
             raise ValueError(unknown_choice("index", index, parts.indexes))
-        return cls(parts.indexes[index])
+        return cls(parts.indexes[index], parts.vectors.get(index))
 
     def __call__(self, queries: Sequence[Query], k: int) -> Candidates:
         """The k nearest items of each query."""
-        asking = [place for place, query in enumerate(queries) if query.vector is not None and query.vector.any()]
+        asking, vectors = _asking(queries)
         if not asking:
             return Candidates.empty(len(queries))
-        found = self.index.search(np.stack([queries[place].vector for place in asking]), k)  # type: ignore[misc]
+        found = self.index.search(vectors, k)
         if len(asking) == len(queries):
             return found
         rows = np.full((len(queries), k), NONE)
         scores = np.full((len(queries), k), EMPTY)
         rows[asking], scores[asking] = found.rows, found.scores
         return Candidates(rows, scores)
+
+    def score(self, queries: Sequence[Query], rows: Int32) -> Float32:
+        """Inner products of items, int32 (q, n), with each query; nan where either is missing."""
+        if self.vectors is None:
+            raise ValueError("the index came without its vectors, so it can search but not score")
+        scores = np.full(rows.shape, np.nan, np.float32)
+        asking, vectors = _asking(queries)
+        for start in range(0, len(asking), CHUNK):
+            part = asking[start : start + CHUNK]
+            named = rows[part]
+            products = np.matmul(self.vectors[np.maximum(named, 0)], vectors[start : start + CHUNK, :, None])[:, :, 0]
+            scores[part] = np.where(named >= 0, products, np.float32(np.nan))
+        return scores
+
+
+def _asking(queries: Sequence[Query]) -> tuple[list[int], Float32]:
+    """The places of the queries that have a vector, and the vectors, float32 (asking, d)."""
+    asking = [(place, q.vector) for place, q in enumerate(queries) if q.vector is not None and q.vector.any()]
+    if not asking:
+        return [], np.zeros((0, 0), np.float32)
+    places, vectors = zip(*asking, strict=True)
+    return list(places), np.stack(vectors)

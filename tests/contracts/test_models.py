@@ -5,12 +5,11 @@ import pandas as pd
 import pytest
 
 from recsys.errors import SettingsError
-from recsys.folding import FoldIn
 from recsys.interactions import interactions_of
 from recsys.settings import Kind
 from recsys.users import History, fold_all
 from training.config import model_of
-from training.models import MODELS, Factors, ItemScores
+from training.models import MODELS
 
 
 @pytest.fixture(params=sorted(MODELS))
@@ -29,20 +28,26 @@ def fitted(model, data, seed=0):
     return model.fit(data, np.random.default_rng(seed), threads=1)
 
 
-def arrays(fit):
-    return (fit.users, fit.items) if isinstance(fit, Factors) else (fit.scores,)
+def arrays(learned):
+    """Everything that was learned."""
+    found = [] if learned.fold is None else [learned.fold.items, *learned.fold.arrays().values()]
+    for lists in learned.lists.values():
+        found += [lists.rows, lists.weights]
+    return found if learned.scores is None else [*found, learned.scores]
 
 
-def test_shapes_and_types_are_as_promised(model):
+def test_shapes_and_types_are_as_promised_and_it_serves_what_it_declares(model):
     data = checkerboard()
-    fit = fitted(model, data)
-    if isinstance(fit, Factors):
-        assert fit.users.shape[0] == len(data.users)
-        assert fit.items.shape == (len(data.items), fit.users.shape[1])
-    else:
-        assert isinstance(fit, ItemScores)
-        assert fit.scores.shape == (len(data.items),)
-    assert all(array.dtype == np.float32 and np.isfinite(array).all() for array in arrays(fit))
+    learned = fitted(model, data)
+    assert learned.serves == model.serves
+    if learned.fold is not None:
+        assert learned.fold.items.shape[0] == len(data.items)
+        assert learned.fold.items.dtype == np.float32
+    for lists in learned.lists.values():
+        assert len(lists) == len(data.items)
+    if learned.scores is not None:
+        assert learned.scores.shape == (len(data.items),)
+    assert all(np.isfinite(array).all() for array in arrays(learned))
 
 
 def test_one_thread_and_one_seed_give_the_same_bits(model):
@@ -68,22 +73,12 @@ def test_progress_ends_at_one(model):
 @pytest.mark.parametrize("name", ["als", "ials"])
 def test_vector_models_learn_the_checkerboard(name):
     data = checkerboard()
-    fit = fitted(model_of({"name": name, "factors": 4}), data)
-    users = fold_all(History.of(data), FoldIn.of(fit.items, fit.rule))
-    for vectors in (fit.users, users):
-        scores = vectors @ fit.items.T
-        scores[data.user, data.item] = -np.inf
-        best = scores.argmax(axis=1)
-        wanted = [data.items.rows([user.replace("u", "i")])[0] for user in data.users]
-        assert best.tolist() == wanted
-
-
-def test_ials_converges_to_the_vectors_that_folding_in_computes():
-    data = checkerboard()
-    fit = fitted(model_of({"name": "ials", "factors": 4, "iterations": 60, "conjugate_steps": 8}), data)
-    folded = fold_all(History.of(data), FoldIn.of(fit.items, fit.rule))
-    # The users were solved against the items of one sweep before.
-    assert np.allclose(folded, fit.users, atol=1e-2)
+    learned = fitted(model_of({"name": name, "factors": 4}), data)
+    scores = fold_all(History.of(data), learned.vectors()) @ learned.vectors().items.T
+    scores[data.user, data.item] = -np.inf
+    best = scores.argmax(axis=1)
+    wanted = [data.items.rows([user.replace("u", "i")])[0] for user in data.users]
+    assert best.tolist() == wanted
 
 
 def test_ials_does_not_care_how_many_threads_solve():
@@ -92,7 +87,7 @@ def test_ials_does_not_care_how_many_threads_solve():
         model_of({"name": "ials", "factors": 4}).fit(data, np.random.default_rng(0), threads=threads)
         for threads in (1, 2)
     )
-    assert np.array_equal(one.items, two.items)
+    assert np.array_equal(one.fold.items, two.fold.items)
 
 
 def test_the_configuration_comes_back_from_its_own_json(model):

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 import numpy as np
+import scipy.sparse as sp
 
 from recsys.arrays import Float32
-from recsys.folding import FoldRule
+from recsys.assembly import ITEMS_INDEX
+from recsys.errors import TrainingError
+from recsys.folding import Fold
 from recsys.interactions import Interactions
+from recsys.item_lists import ItemLists
+from recsys.pipeline import Line, Surface, unseen
 from recsys.settings import Section
 from recsys.tables import Table
 
 Progress = Callable[[float], None]
 """Told the share that is done, 0 to 1."""
+Family = Literal["vector", "item-item", "sequence", "blend", "baseline"]
+"""What kind of model it is, as tables of results sort them."""
+Served = Literal["vectors", "lists", "scores"]
+"""What a model can serve: item vectors and a way to fold users in, item-item lists, one score an item."""
 
 
 def silent(share: float) -> None:
@@ -23,39 +32,105 @@ def silent(share: float) -> None:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Factors:
-    """Users and items in one space: the inner product is the score.
+class Learned:
+    """What a model gives the engine, and the surface that answers from it.
 
-    ``users``: float32 (users, d); ``items``: float32 (items, d). ``rule``: how a user is folded in against them.
+    ``fold``: how a user's vector comes from their items, and with it the item vectors; None without vectors.
+    ``lists``: name → for each item what goes with it. ``scores``: float32 (items,), the same for everybody; None
+    without.
     """
 
-    users: Float32
-    items: Float32
-    rule: FoldRule
+    home: Surface
+    fold: Fold | None = None
+    lists: Mapping[str, ItemLists] = field(default_factory=dict)
+    scores: Float32 | None = None
+
+    @classmethod
+    def of_fold(cls, fold: Fold) -> Learned:
+        """Item vectors, searched for the nearest to the user's."""
+        return cls(unseen(Line(name="nearest", index=ITEMS_INDEX)), fold=fold)
+
+    @classmethod
+    def of_lists(cls, name: str, lists: ItemLists) -> Learned:
+        """Item lists, added up over what the user has taken."""
+        return cls(unseen(Line(name="item-item", lists=name)), lists={name: lists})
+
+    @classmethod
+    def of_scores(cls, scores: Float32) -> Learned:
+        """One list for everybody."""
+        return cls(unseen(Line(name="popular")), scores=scores)
+
+    @property
+    def serves(self) -> frozenset[Served]:
+        """What of it there is."""
+        there: dict[Served, bool] = {
+            "vectors": self.fold is not None,
+            "lists": bool(self.lists),
+            "scores": self.scores is not None,
+        }
+        return frozenset(what for what, is_there in there.items() if is_there)
+
+    def vectors(self) -> Fold:
+        """The item vectors and the way to fold in; TrainingError if none were learned."""
+        if self.fold is None:
+            raise TrainingError(
+                f"vectors were asked for, but the model has only {', '.join(sorted(self.serves))}: "
+                f"choose one of {', '.join(name for name in MODELS if 'vectors' in MODELS[name].serves)}"
+            )
+        return self.fold
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ItemScores:
-    """One score for each item, the same for everybody: float32 (items,)."""
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Numbers from ``low`` to ``high``, both included, whole ones if both are; on a logarithmic scale if ``log``."""
 
-    scores: Float32
+    low: float
+    high: float
+    log: bool = False
 
 
-class Model(Protocol):
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of these."""
+
+    of: tuple[str | int | float | bool, ...]
+
+
+class Model(Section):
     """A frozen configuration that can fit; it keeps no state.
 
+    ``family`` and ``serves`` are declared on the class, and so is ``space``: which keys `recsys tune` varies, and how.
+
     Laws: the same interactions, configuration, generator state and one thread give the same bits; nothing is
-    written into the interactions. TrainingError where nothing can be learned.
+    written into the interactions; what is learned serves what ``serves`` declares. TrainingError where nothing can be
+    learned.
     """
+
+    family: ClassVar[Family]
+    serves: ClassVar[frozenset[Served]]
+    space: ClassVar[Mapping[str, Range | Choice]] = {}
 
     def fit(
         self, data: Interactions, rng: np.random.Generator, *, threads: int, progress: Progress = silent
-    ) -> Factors | ItemScores:
+    ) -> Learned:
         """Learn from ``data`` with this many threads, 0 for all cores."""
-        ...
+        raise NotImplementedError
 
 
-MODELS: Table[type[Section]] = Table(
+def matrix_to_learn(data: Interactions) -> sp.csr_matrix:
+    """The weights of ``data``, float32 CSR (users, items); TrainingError if there is none above 0."""
+    matrix = data.matrix()
+    if not matrix.nnz:
+        raise TrainingError(f"none of {len(data):,} events teaches anything: all have weight 0 under [data.kinds]")
+    return matrix
+
+
+VECTORS: frozenset[Served] = frozenset({"vectors"})
+LISTS: frozenset[Served] = frozenset({"lists"})
+SCORES: frozenset[Served] = frozenset({"scores"})
+
+
+MODELS: Table[type[Model]] = Table(
     "model",
     {
         "als": "training.models.als:Als",

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 from implicit.cpu.als import AlternatingLeastSquares
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from recsys.errors import TrainingError
-from recsys.folding import FoldRule
+from recsys.folding.least_squares import LeastSquares, LeastSquaresRule
 from recsys.interactions import Interactions
-from recsys.settings import Section
-from training.models import Factors, Progress, silent
+from training.models import VECTORS, Choice, Family, Learned, Model, Progress, Range, Served, matrix_to_learn, silent
 
 
-class Als(Section):
+class Als(Model):
     """Users and items as d-dimensional vectors whose inner product estimates whether the user takes the item.
 
     Minimises Σ c (p - xᵀy)² + λ (Σ|x|² + Σ|y|²) over all pairs, with preference p = 1 and confidence
     c = alpha · weight where there were events, p = 0 and c = 1 elsewhere.
     """
+
+    family: ClassVar[Family] = "vector"
+    serves: ClassVar[frozenset[Served]] = VECTORS
+    space: ClassVar[Mapping[str, Range | Choice]] = {
+        "regularization": Range(0.1, 100, log=True),
+        "alpha": Range(0.5, 50, log=True),
+        "iterations": Range(5, 20),
+    }
 
     factors: int = Field(default=32, ge=1, le=2048)
     """d, the width of a vector."""
@@ -32,11 +41,9 @@ class Als(Section):
 
     def fit(
         self, data: Interactions, rng: np.random.Generator, *, threads: int, progress: Progress = silent
-    ) -> Factors:
+    ) -> Learned:
         """Solve by conjugate gradients in float32. TrainingError for data without a positive event."""
-        matrix = data.matrix()
-        if not matrix.nnz:
-            raise TrainingError(f"none of {len(data):,} events teaches anything: all have weight 0 under [data.kinds]")
+        matrix = matrix_to_learn(data)
         # BLAS threads fight the solver's own: on gowalla they cost a factor of four.
         with threadpool_limits(1, "blas"):
             solver = AlternatingLeastSquares(
@@ -52,8 +59,5 @@ class Als(Section):
                 show_progress=False,
                 callback=lambda iteration, *_: progress((iteration + 1) / self.iterations),
             )
-        return Factors(
-            users=np.asarray(solver.user_factors, np.float32),
-            items=np.asarray(solver.item_factors, np.float32),
-            rule=FoldRule(alpha=self.alpha, regularization=self.regularization),
-        )
+        rule = LeastSquaresRule(alpha=self.alpha, regularization=self.regularization)
+        return Learned.of_fold(LeastSquares.of(np.asarray(solver.item_factors, np.float32), rule))

@@ -6,6 +6,9 @@ Solved by conjugate gradients from a warm start, Takács, Pilászy & Tikk (2011)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numba
 import numpy as np
 import scipy.sparse as sp
@@ -13,19 +16,26 @@ from pydantic import Field
 from threadpoolctl import threadpool_limits
 
 from recsys.arrays import Float32, Int32, Int64
-from recsys.errors import TrainingError
-from recsys.folding import FoldRule
+from recsys.folding.least_squares import LeastSquares, LeastSquaresRule
 from recsys.interactions import Interactions
-from recsys.settings import Section
-from training.models import Factors, Progress, silent
+from training.models import VECTORS, Choice, Family, Learned, Model, Progress, Range, Served, matrix_to_learn, silent
 
 
-class Ials(Section):
+class Ials(Model):
     """Users and items as d-dimensional vectors whose inner product estimates whether the user takes the item.
 
     Minimises Σ_observed alpha · weight · (xᵀy - 1)² + α₀ Σ_all (xᵀy)² + Σ λᵤ |x|² + Σ λᵢ |y|², with
     λᵤ = λ (nᵤ + α₀ · items)^ν for a user of nᵤ items, and for items alike.
     """
+
+    family: ClassVar[Family] = "vector"
+    serves: ClassVar[frozenset[Served]] = VECTORS
+    space: ClassVar[Mapping[str, Range | Choice]] = {
+        "regularization": Range(0.0001, 0.1, log=True),
+        "unobserved": Range(0.01, 1, log=True),
+        "frequency_exponent": Range(0.0, 1.0),
+        "iterations": Range(6, 20),
+    }
 
     factors: int = Field(default=64, ge=1, le=2048)
     """d, the width of a vector."""
@@ -44,9 +54,9 @@ class Ials(Section):
     deviation: float = Field(default=0.01, gt=0)
     """Standard deviation of an item's first vector, times 1/√d; small starts end a little higher on gowalla."""
 
-    def rule(self) -> FoldRule:
+    def rule(self) -> LeastSquaresRule:
         """How a user is folded in against the items."""
-        return FoldRule(
+        return LeastSquaresRule(
             alpha=self.alpha,
             regularization=self.regularization,
             unobserved=self.unobserved,
@@ -56,11 +66,9 @@ class Ials(Section):
 
     def fit(
         self, data: Interactions, rng: np.random.Generator, *, threads: int, progress: Progress = silent
-    ) -> Factors:
+    ) -> Learned:
         """Alternate between users and items. TrainingError for data without a positive event."""
-        by_user = data.matrix()
-        if not by_user.nnz:
-            raise TrainingError(f"none of {len(data):,} events teaches anything: all have weight 0 under [data.kinds]")
+        by_user = matrix_to_learn(data)
         by_item = by_user.T.tocsr()
         scale = self.deviation / np.sqrt(self.factors)
         users = np.zeros((by_user.shape[0], self.factors), np.float32)
@@ -75,7 +83,7 @@ class Ials(Section):
                     progress((iteration + 1) / self.iterations)
         finally:
             numba.set_num_threads(cores)
-        return Factors(users=users, items=items, rule=self.rule())
+        return Learned.of_fold(LeastSquares.of(items, self.rule()))
 
     def sweep(self, matrix: sp.csr_matrix, solved: Float32, fixed: Float32) -> None:
         """Improve ``solved``, float32 (n, d), in place against ``fixed``, float32 (m, d); CSR (n, m) of weights."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from recsys.arrays import Float32
 from recsys.interactions import Interactions
-from recsys.settings import Section
-from training.models import ItemScores, Progress, silent
+from training.models import SCORES, Family, Learned, Model, Progress, Served, silent
 
 
-class Popular(Section):
+class Popular(Model):
     """How many users consumed each item, liked or not."""
+
+    family: ClassVar[Family] = "baseline"
+    serves: ClassVar[frozenset[Served]] = SCORES
 
     def fit(
         self,
@@ -20,11 +24,11 @@ class Popular(Section):
         *,
         threads: int,  # noqa: ARG002
         progress: Progress = silent,
-    ) -> ItemScores:
+    ) -> Learned:
         """Count each user once for each item."""
         scores = popularity_of(data)
         progress(1.0)
-        return ItemScores(scores)
+        return Learned.of_scores(scores)
 
 
 def popularity_of(data: Interactions) -> Float32:

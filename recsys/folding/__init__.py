@@ -1,0 +1,94 @@
+"""A user's vector from their items, in the space that the items already have. To add a way: one file and one line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+from pydantic import ValidationError
+
+from recsys.arrays import Float32, Int32, Int64
+from recsys.errors import unknown_choice
+from recsys.settings import Section, describe
+from recsys.tables import Table
+from recsys.vocabulary import load_mapped
+
+
+class Fold(Protocol):
+    """What turns a history into a vector: known users, newcomers and the last click go through the same.
+
+    ``items``: float32 (n, d), the item vectors that the result is multiplied with. ``rule``: its numbers, kept in
+    ``model.json``.
+    Laws: no items, or weights of 0 or less, is the zero vector; a batch equals its users one by one up to rounding;
+    what :meth:`arrays` gives and ``rule`` says is all that :meth:`of` needs.
+    """
+
+    kind: ClassVar[str]
+    """Its name in the table of folds."""
+    Rule: ClassVar[Any]
+    """The class of its numbers, a Section."""
+
+    @property
+    def items(self) -> Float32:
+        """The item vectors."""
+        ...
+
+    @property
+    def rule(self) -> Section:
+        """The numbers."""
+        ...
+
+    def fold(self, indptr: Int64, rows: Int32, weights: Float32) -> Float32:
+        """Vectors of q users, float32 (q, d).
+
+        User u's items are ``rows[indptr[u]:indptr[u + 1]]``, int32, newest first, with ``weights`` alike.
+        """
+        ...
+
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """What it needs beside the item vectors and the rule, by name."""
+        ...
+
+    @classmethod
+    def of(cls, items: Float32, rule: Any, arrays: Mapping[str, np.ndarray] | None = None) -> Self:
+        """Put it together; what can be computed is, where ``arrays`` lacks it."""
+        ...
+
+
+FOLDS: Table[type[Fold]] = Table(
+    "fold",
+    {
+        "least-squares": "recsys.folding.least_squares:LeastSquares",
+        "linear": "recsys.folding.linear:Linear",
+    },
+)
+OLDEST = "least-squares"
+"""What a release of schema 1, which names no kind, was folded in by."""
+
+
+def describe_fold(fold: Fold) -> dict[str, Any]:
+    """The kind and the numbers of a fold, for ``model.json``."""
+    return {"kind": fold.kind, **fold.rule.model_dump(mode="json")}
+
+
+def save_arrays(fold: Fold, folder: Path) -> None:
+    """Write each array as ``NAME.npy`` into ``folder``."""
+    for name, array in fold.arrays().items():
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+
+
+def load_fold(described: Mapping[str, Any], items: Float32, folder: Path) -> Fold:
+    """What :func:`describe_fold` and :func:`save_arrays` kept, mapped. ValueError for an unknown kind or key."""
+    numbers = dict(described)
+    kind = numbers.pop("kind", OLDEST)
+    if kind not in FOLDS:
+        raise ValueError(unknown_choice("fold", str(kind), FOLDS))
+    fold = FOLDS[kind]
+    try:
+        rule = fold.Rule.model_validate(numbers)
+    except ValidationError as error:
+        raise ValueError(f"fold {kind}: {describe(error)}") from error
+    names = getattr(fold, "ARRAYS", ())
+    return fold.of(items, rule, {name: load_mapped(folder / f"{name}.npy") for name in names})

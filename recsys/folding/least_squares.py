@@ -1,0 +1,132 @@
+"""The user half of implicit-feedback least squares, in closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from recsys.arrays import Float32, Float64, Int32, Int64
+from recsys.settings import Section
+
+BLOCK = 2**21
+"""Numbers of item vectors gathered at once while many users are folded in: 16 MiB of float64."""
+
+
+class LeastSquaresRule(Section):
+    """The least squares that a model's users solve: what folding in must share with training.
+
+    An observed pair weighs ``alpha`` · weight and wants 1; every pair weighs ``unobserved`` and wants 0, the
+    observed ones among them unless ``exclusive``; a user of n items is drawn to zero by
+    ``regularization`` · (n + ``unobserved`` · items)^``frequency_exponent``.
+    """
+
+    alpha: float = Field(gt=0)
+    regularization: float = Field(ge=0)
+    unobserved: float = Field(default=1.0, gt=0)
+    frequency_exponent: float = Field(default=0.0, ge=0)
+    exclusive: bool = True
+
+    def ridge(self, items_taken: Int64, items: int) -> Float64:
+        """What draws users of so many items to zero, float64 (q,)."""
+        effort = np.asarray(items_taken + self.unobserved * items, np.float64)
+        ridge: Float64 = self.regularization * effort**self.frequency_exponent
+        return ridge
+
+
+@dataclass(frozen=True, eq=False)
+class LeastSquares:
+    """The user half of implicit-feedback least squares, for item vectors that stay as they are.
+
+    x = (α₀ YᵀY + Yᵤᵀ (Cᵤ - e) Yᵤ + λᵤI)⁻¹ Yᵤᵀ cᵤ, with c = ``alpha`` · weight of each item and e = α₀ where the
+    rule is exclusive, else 0. ``items``: float32 (n, d), Y. ``gram``: float32 (d, d), YᵀY. Exclusive with α₀ = 1 it
+    is equation 4 of Hu, Koren & Volinsky (2008), otherwise that of Rendle et al. (2022).
+
+    In the basis in which YᵀY is diagonal, all but the user's few items is diagonal too, so a user of m items costs a
+    system of m equations (Woodbury's identity) where m < d, and of d equations where it is not.
+
+    Laws: the order of the items does not matter; an item given twice is an item with the sum of its weights;
+    no items, or weights of 0, is the zero vector.
+    """
+
+    kind: ClassVar[str] = "least-squares"
+    Rule: ClassVar[type[LeastSquaresRule]] = LeastSquaresRule
+    ARRAYS: ClassVar[tuple[str, ...]] = ("gram",)
+
+    items: Float32
+    gram: Float32
+    rule: LeastSquaresRule
+
+    @classmethod
+    def of(cls, items: Float32, rule: LeastSquaresRule, arrays: Mapping[str, np.ndarray] | None = None) -> LeastSquares:
+        """Fold-in against ``items``, float32 (n, d); their Gram matrix is computed here unless given."""
+        return cls(items, items.T @ items if arrays is None else arrays["gram"], rule)
+
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """The Gram matrix."""
+        return {"gram": self.gram}
+
+    @cached_property
+    def _axes(self) -> tuple[Float64, Float64]:
+        """Eigenvalues and eigenvectors of α₀ YᵀY, float64 (d,) and (d, d)."""
+        values, vectors = np.linalg.eigh(np.asarray(self.gram, np.float64) * self.rule.unobserved)
+        return np.maximum(values, 0), vectors
+
+    def fold(self, indptr: Int64, rows: Int32, weights: Float32) -> Float32:
+        """Vectors of q users, float32 (q, d), as :class:`recsys.folding.Fold` says; the order of items is free."""
+        users, d = len(indptr) - 1, self.items.shape[1]
+        vectors = np.zeros((users, d), np.float32)
+        owner, item, weight = _distinct(indptr, rows, weights, len(self.items))
+        counts = np.bincount(owner, minlength=users)
+        starts = np.cumsum(counts) - counts
+        # Users of alike many items together, so that one block holds a rectangle with little padding.
+        order = np.argsort(counts, kind="stable")
+        order = order[counts[order] > 0]
+        at = 0
+        while at < len(order):
+            most = max(1, BLOCK // (int(counts[order[at]]) * d))
+            block = order[at : at + most]
+            # A block whose last user has many more items than its first would be mostly padding.
+            block = block[counts[block] <= 2 * counts[block[0]] + 8]
+            vectors[block] = self._solved(block, starts, counts, item, weight)
+            at += len(block)
+        return vectors
+
+    def _solved(self, users: Int64, starts: Int64, counts: Int64, item: Int32, weight: Float64) -> Float64:
+        """The vectors of a block of users, float64 (b, d)."""
+        values, axes = self._axes
+        m, d = int(counts[users].max()), len(values)
+        places = starts[users][:, None] + np.arange(m)
+        real = np.arange(m) < counts[users][:, None]
+        at = np.where(real, places, 0)
+        confidence = np.where(real, self.rule.alpha * weight[at], 0.0)  # (b, m)
+        curvature = confidence - np.where(real & self.rule.exclusive, self.rule.unobserved, 0.0)
+        y = self.items[item[at]].astype(np.float64) @ axes  # (b, m, d), in the basis of the axes
+        base = values + self.rule.ridge(counts[users], len(self.items))[:, None]  # (b, d), a diagonal
+        target = np.einsum("bm,bmd->bd", confidence, y)
+        if m < d and (curvature >= 0).all() and (base > 1e-12 * base.max()).all():
+            scaled = y * np.sqrt(curvature)[:, :, None]
+            thin = scaled / base[:, None, :]
+            small = np.matmul(scaled, thin.transpose(0, 2, 1)) + np.eye(m)
+            free = target / base
+            inner = np.linalg.solve(small, np.einsum("bmd,bd->bm", scaled, free)[:, :, None])
+            solved = free - np.einsum("bmd,bm->bd", thin, inner[:, :, 0])
+        else:
+            left = np.matmul(y.transpose(0, 2, 1) * curvature[:, None, :], y)
+            left[:, np.arange(d), np.arange(d)] += base
+            solved = np.linalg.solve(left, target[:, :, None])[:, :, 0]
+        vectors: Float64 = solved @ axes.T
+        return vectors
+
+
+def _distinct(indptr: Int64, rows: Int32, weights: Float32, n: int) -> tuple[Int64, Int32, Float64]:
+    """Each user's items once, ascending, with the sum of their weights, those of weight 0 or less left out."""
+    owner = np.repeat(np.arange(len(indptr) - 1, dtype=np.int64), np.diff(indptr))
+    positive = weights > 0
+    pairs, at = np.unique(owner[positive] * n + rows[positive], return_inverse=True)
+    total = np.asarray(np.bincount(at, weights[positive], len(pairs)), np.float64)
+    return pairs // n, (pairs % n).astype(np.int32), total

@@ -1,0 +1,71 @@
+"""A user's vector as a weighted sum of vectors that their items have for the purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from recsys.arrays import Float32, Int32, Int64
+from recsys.settings import Section
+
+CHUNK = 2**16
+"""Items whose vectors are gathered at once."""
+
+
+class LinearRule(Section):
+    """How a sum over a history is scaled."""
+
+    length_exponent: float = Field(default=0.0, ge=0)
+    """The sum is divided by (number of items)^this: 0 a sum, 1 a mean. It cannot change a ranking, only a blend."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Linear:
+    """x = |I|^-p Σ w · e over a user's items: what autoencoders of rank d and graph filters fold in by.
+
+    ``items``: float32 (n, d), what the result is multiplied with. ``inputs``: float32 (n, d), e.
+
+    Laws: the order of the items does not matter; an item given twice is an item with the sum of its weights, but for
+    their number; no items, or weights of 0, is the zero vector.
+    """
+
+    kind: ClassVar[str] = "linear"
+    Rule: ClassVar[type[LinearRule]] = LinearRule
+    ARRAYS: ClassVar[tuple[str, ...]] = ("inputs",)
+
+    items: Float32
+    inputs: Float32
+    rule: LinearRule
+
+    @classmethod
+    def of(cls, items: Float32, rule: LinearRule, arrays: Mapping[str, np.ndarray] | None = None) -> Linear:
+        """``inputs`` are the item vectors themselves unless given."""
+        return cls(items, items if arrays is None else arrays["inputs"], rule)
+
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """The vectors that are summed."""
+        return {"inputs": self.inputs}
+
+    def fold(self, indptr: Int64, rows: Int32, weights: Float32) -> Float32:
+        """Vectors of q users, float32 (q, d), as :class:`recsys.folding.Fold` says; the order of items is free."""
+        users = len(indptr) - 1
+        counts = np.zeros(users, np.int64)
+        vectors = np.zeros((users, self.items.shape[1]), np.float32)
+        positive = np.maximum(weights, 0)
+        start = 0
+        while start < users:
+            end = max(start + 1, int(np.searchsorted(indptr, indptr[start] + CHUNK, "right")) - 1)
+            part = slice(indptr[start], indptr[end])
+            taken = self.inputs[rows[part]] * positive[part, None]
+            bounds = indptr[start:end] - indptr[start]
+            some = np.diff(indptr[start : end + 1]) > 0
+            if len(taken):
+                vectors[start:end][some] = np.add.reduceat(taken, bounds[some], axis=0)
+                counts[start:end][some] = np.add.reduceat((positive[part] > 0).astype(np.int64), bounds[some])
+            start = end
+        scale = np.maximum(counts, 1) ** -self.rule.length_exponent
+        return vectors * scale[:, None].astype(np.float32)

@@ -1,0 +1,14 @@
+"""How the proposals of several sources become one list. To add a fusion: one file and one line."""
+
+from __future__ import annotations
+
+from recsys.retrieval import PartBuilder
+from recsys.tables import Table
+
+FUSIONS: Table[PartBuilder] = Table(
+    "fusion",
+    {
+        "reciprocal-rank": "recsys.fusions.reciprocal_rank:ReciprocalRank.of",
+        "z-score": "recsys.fusions.z_score:ZScore.of",
+    },
+)

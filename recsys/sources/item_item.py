@@ -1,0 +1,69 @@
+"""Items that go with what the user has taken lately."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.arrays import Float32, Int32
+from recsys.candidates import EMPTY, NONE, Candidates
+from recsys.errors import unknown_choice
+from recsys.item_lists import ItemLists
+from recsys.retrieval import Parts, Query
+
+BLOCK = 2**22
+"""Scores held at once."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemItem:
+    """The lists of a query's recent items, added up by their weights; nothing for a query without any."""
+
+    lists: ItemLists
+
+    @classmethod
+    def of(cls, parts: Parts, lists: str) -> ItemItem:
+        """``lists`` names one of the release's item lists."""
+        if lists not in parts.lists:
+            raise ValueError(unknown_choice("item lists", lists, parts.lists))
+        return cls(parts.lists[lists])
+
+    def __call__(self, queries: Sequence[Query], k: int) -> Candidates:
+        """The k items of the largest sums above 0, best first; equal ones by row."""
+        n = len(self.lists)
+        best = min(k, n)
+        rows = np.full((len(queries), best), NONE)
+        scores = np.full((len(queries), best), EMPTY)
+        for start, part in self._blocks(queries):
+            totals = self._totals(part)
+            chosen = np.argpartition(totals, n - best, axis=1)[:, n - best :] if best < n else _all(totals)
+            chosen.sort(axis=1)
+            found = np.take_along_axis(totals, chosen, axis=1)
+            order = np.argsort(-found, axis=1, kind="stable")
+            found = np.take_along_axis(found, order, axis=1)
+            rows[start : start + len(part)] = np.where(found > 0, np.take_along_axis(chosen, order, axis=1), NONE)
+            scores[start : start + len(part)] = np.where(found > 0, found, EMPTY)
+        return Candidates(rows, scores)
+
+    def score(self, queries: Sequence[Query], rows: Int32) -> Float32:
+        """The sums of items, int32 (q, n); nan in empty slots and for a query without recent items."""
+        scores = np.full(rows.shape, np.nan, np.float32)
+        for start, part in self._blocks(queries):
+            named = rows[start : start + len(part)]
+            said = np.take_along_axis(self._totals(part), np.maximum(named, 0), axis=1)
+            known = np.array([[(query.weights > 0).any()] for query in part])
+            scores[start : start + len(part)] = np.where((named >= 0) & known, said, np.float32(np.nan))
+        return scores
+
+    def _blocks(self, queries: Sequence[Query]) -> list[tuple[int, Sequence[Query]]]:
+        size = max(1, BLOCK // max(1, len(self.lists)))
+        return [(start, queries[start : start + size]) for start in range(0, len(queries), size)]
+
+    def _totals(self, queries: Sequence[Query]) -> Float32:
+        return self.lists.scores([query.recent for query in queries], [query.weights for query in queries])
+
+
+def _all(totals: Float32) -> np.ndarray:
+    return np.broadcast_to(np.arange(totals.shape[1]), totals.shape).copy()
