@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -90,7 +92,7 @@ def test_users_of_very_different_lengths_come_out_in_their_order(fold):
     weights = rng.uniform(0.1, 2, indptr[-1]).astype(np.float32)
     for some in (fold, Linear.of(fold.items, LinearRule(length_exponent=0.5))):
         batch = some.fold(indptr, rows, weights)
-        for user, (start, end) in enumerate(zip(indptr[:-1], indptr[1:], strict=True)):
+        for user, (start, end) in enumerate(pairwise(indptr)):
             assert batch[user] == pytest.approx(one(some, rows[start:end], weights[start:end]), rel=1e-4, abs=1e-5)
 
 

@@ -81,6 +81,9 @@ class LeastSquares:
         users, d = len(indptr) - 1, self.items.shape[1]
         vectors = np.zeros((users, d), np.float32)
         owner, item, weight = _distinct(indptr, rows, weights, len(self.items))
+        # Each item is turned into the basis of the axes once, however many users have it.
+        named, place = np.unique(item, return_inverse=True)
+        turned = self.items[named].astype(np.float64) @ self._axes[1]
         counts = np.bincount(owner, minlength=users)
         starts = np.cumsum(counts) - counts
         # Users of alike many items together, so that one block holds a rectangle with little padding.
@@ -92,12 +95,14 @@ class LeastSquares:
             block = order[at : at + most]
             # A block whose last user has many more items than its first would be mostly padding.
             block = block[counts[block] <= 2 * counts[block[0]] + 8]
-            vectors[block] = self._solved(block, starts, counts, item, weight)
+            vectors[block] = self._solved(block, starts, counts, turned, place, weight)
             at += len(block)
         return vectors
 
-    def _solved(self, users: Int64, starts: Int64, counts: Int64, item: Int32, weight: Float64) -> Float64:
-        """The vectors of a block of users, float64 (b, d)."""
+    def _solved(
+        self, users: Int64, starts: Int64, counts: Int64, turned: Float64, place: Int64, weight: Float64
+    ) -> Float64:
+        """The vectors of a block of users, float64 (b, d), whose items are lines ``place`` of ``turned``."""
         values, axes = self._axes
         m, d = int(counts[users].max()), len(values)
         places = starts[users][:, None] + np.arange(m)
@@ -105,7 +110,7 @@ class LeastSquares:
         at = np.where(real, places, 0)
         confidence = np.where(real, self.rule.alpha * weight[at], 0.0)  # (b, m)
         curvature = confidence - np.where(real & self.rule.exclusive, self.rule.unobserved, 0.0)
-        y = self.items[item[at]].astype(np.float64) @ axes  # (b, m, d), in the basis of the axes
+        y = turned[place[at]]  # (b, m, d)
         base = values + self.rule.ridge(counts[users], len(self.items))[:, None]  # (b, d), a diagonal
         target = np.einsum("bm,bmd->bd", confidence, y)
         if m < d and (curvature >= 0).all() and (base > 1e-12 * base.max()).all():

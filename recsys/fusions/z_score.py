@@ -44,20 +44,31 @@ class ZScore:
         missing = [name for name in proposals if name not in self.weights]
         if missing:
             raise ValueError(f"no weight for {', '.join(missing)}, only for {', '.join(self.weights)}")
-        union = fuse(proposals)
+        union, standard = standardized(queries, proposals, sources)
         total = np.zeros(union.shape, np.float32)
-        for name, proposal in proposals.items():
-            source = sources[name]
-            if not proposal.filled.any():
-                continue
-            if isinstance(source, Scorer):
-                said = source.score(queries, union.rows)
-            else:
-                least = np.where(proposal.filled, proposal.scores, np.inf).min(axis=1, initial=np.inf, keepdims=True)
-                known = np.where(np.isfinite(least), least, np.nan).astype(np.float32)
-                said = np.where(np.isnan(union.signals[name]), known, union.signals[name])
-            total += np.float32(self.weights[name]) * _standard(said, union.filled)
+        for name, scores in standard.items():
+            total += np.float32(self.weights[name]) * scores
         return Candidates(union.rows, np.where(union.filled, total, EMPTY), union.signals)
+
+
+def standardized(
+    queries: Sequence[Query], proposals: Mapping[str, Candidates], sources: Mapping[str, Source]
+) -> tuple[Candidates, dict[str, Float32]]:
+    """The union of all proposals, (q, n), and each source's z-scores of it, float32 (q, n)."""
+    union = fuse(proposals)
+    standard = {}
+    for name, proposal in proposals.items():
+        source = sources[name]
+        if not proposal.filled.any():
+            continue
+        if isinstance(source, Scorer):
+            said = source.score(queries, union.rows)
+        else:
+            least = np.where(proposal.filled, proposal.scores, np.inf).min(axis=1, initial=np.inf, keepdims=True)
+            known = np.where(np.isfinite(least), least, np.nan).astype(np.float32)
+            said = np.where(np.isnan(union.signals[name]), known, union.signals[name])
+        standard[name] = _standard(said, union.filled)
+    return union, standard
 
 
 def _standard(said: Float32, filled: Bool) -> Float32:
