@@ -158,6 +158,7 @@ def test_the_keyboard_alone_walks_from_a_user_to_similar_items(opened):
 def test_nothing_overflows_and_text_stands_out_in_every_size_and_scheme(opened, width, scheme):
     page = opened("#user=405&similar=50", viewport={"width": width, "height": 844}, color_scheme=scheme)
     expect(page.locator("#similar-body .item")).to_have_count(20)
+    expect(page.locator("#list-body .item")).to_have_count(20)
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     show = page.get_by_role("button", name="Show").bounding_box()
     assert show["height"] < 60, "the button's word must stand on one line"

@@ -8,7 +8,7 @@ import pytest
 
 from index import load
 from recsys.assembly import assemble
-from recsys.errors import Busy, DataError, DataRefused, SettingsError, TrainingError
+from recsys.errors import Busy, DataError, DataRefused, TrainingError
 from recsys.releases import ReleaseStore
 from recsys.retrieval import Query
 from recsys.settings import Gate, load_settings
@@ -67,9 +67,7 @@ def test_an_engine_from_files_answers_as_the_state_that_was_written(home, settin
     (state,) = engine.users.find(["196"])
     personal = engine.resolver.known("196", state, NOW)
     ids = engine.items.ids(engine.items.rows_of_keys(state.seen))
-    weights = engine.users.history.weights[engine.users.history.indptr[engine.users.ids.rows(["196"])[0]] :][
-        : len(ids)
-    ]
+    weights = engine.users.history.weights[engine.users.history.indptr[engine.users.ids.rows(["196"])[0]] :][: len(ids)]
     folded = engine.resolver.anonymous(ids, np.asarray(weights), NOW)
     # The whole history folded in is the vector that was published: API, batch and fold-in agree.
     assert np.allclose(personal.vector, folded.vector, rtol=1e-3, atol=1e-5)
