@@ -18,6 +18,10 @@ from recsys.errors import MissingExtra, unknown_choice
 T = TypeVar("T")
 
 
+EXTRAS: Mapping[str, str] = MappingProxyType({"torch": "deep"})
+"""Libraries that have an extra of their own, whichever table asks for them."""
+
+
 class Table(Mapping[str, T], Generic[T]):
     """Names to things of one kind, each imported when it is first asked for.
 
@@ -46,9 +50,10 @@ class Table(Mapping[str, T], Generic[T]):
             return cast("T", attrgetter(attribute)(import_module(module)))
         except ModuleNotFoundError as error:
             missing = (error.name or "").partition(".")[0]
-            if self._extra is None or missing in {"recsys", "index", "training", "api"}:
+            extra = EXTRAS.get(missing, self._extra)
+            if extra is None or missing in {"recsys", "index", "training", "api"}:
                 raise
-            raise MissingExtra(f"{self.kind} {name!r} needs {missing}, which", self._extra) from error
+            raise MissingExtra(f"{self.kind} {name!r} needs {missing}, which", extra) from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
