@@ -10,7 +10,8 @@ import numpy as np
 
 from recsys.arrays import Float32
 from recsys.candidates import Candidates
-from recsys.retrieval import check_queries, check_vectors, pad
+from recsys.retrieval import check_queries, check_vectors
+from recsys.topk import best
 
 BLOCK_BYTES = 64 * 2**20
 """Scores held at once: large enough for BLAS, small enough for many workers."""
@@ -39,15 +40,13 @@ class Exact:
     def search(self, queries: Float32, k: int) -> Candidates:
         """Score everything, keep the k best."""
         queries = check_queries(queries, self.shape, k)
-        n = len(self.vectors)
-        best = min(k, n)
-        rows = np.empty((len(queries), best), np.int32)
-        scores = np.empty((len(queries), best), np.float32)
-        block = max(1, BLOCK_BYTES // (4 * max(n, 1)))
+        rows = np.empty((len(queries), k), np.int32)
+        scores = np.empty((len(queries), k), np.float32)
+        block = max(1, BLOCK_BYTES // (4 * max(len(self.vectors), 1)))
         for start in range(0, len(queries), block):
             part = slice(start, start + block)
-            rows[part], scores[part] = _best(queries[part] @ self.vectors.T, best)
-        return pad(rows, scores, k)
+            rows[part], scores[part] = best(queries[part] @ self.vectors.T, k)
+        return Candidates(rows, scores)
 
     def save(self, folder: Path) -> None:
         """Nothing: the vectors are the release's."""
@@ -56,16 +55,3 @@ class Exact:
     def load(cls, folder: Path, vectors: Float32) -> Exact:  # noqa: ARG003  other backends have files
         """Search the mapped vectors; workers share their pages."""
         return cls(vectors)
-
-
-def _best(scores: Float32, k: int) -> tuple[np.ndarray, np.ndarray]:
-    n = scores.shape[1]
-    if k < n:
-        chosen = np.argpartition(scores, n - k, axis=1)[:, n - k :]
-        # Ascending rows first, so that the stable sort below orders equal scores by row.
-        chosen.sort(axis=1)
-    else:
-        chosen = np.broadcast_to(np.arange(n), scores.shape)
-    values = np.take_along_axis(scores, chosen, axis=1)
-    order = np.argsort(-values, axis=1, kind="stable")
-    return np.take_along_axis(chosen, order, axis=1), np.take_along_axis(values, order, axis=1)

@@ -12,6 +12,7 @@ from recsys.candidates import EMPTY, NONE, Candidates
 from recsys.errors import unknown_choice
 from recsys.item_lists import ItemLists
 from recsys.retrieval import Parts, Query
+from recsys.topk import best
 
 BLOCK = 2**22
 """Scores held at once."""
@@ -32,19 +33,11 @@ class ItemItem:
 
     def __call__(self, queries: Sequence[Query], k: int) -> Candidates:
         """The k items of the largest sums above 0, best first; equal ones by row."""
-        n = len(self.lists)
-        best = min(k, n)
-        rows = np.full((len(queries), best), NONE)
-        scores = np.full((len(queries), best), EMPTY)
+        rows = np.full((len(queries), k), NONE)
+        scores = np.full((len(queries), k), EMPTY)
         for start, part in self._blocks(queries):
-            totals = self._totals(part)
-            chosen = np.argpartition(totals, n - best, axis=1)[:, n - best :] if best < n else _all(totals)
-            chosen.sort(axis=1)
-            found = np.take_along_axis(totals, chosen, axis=1)
-            order = np.argsort(-found, axis=1, kind="stable")
-            found = np.take_along_axis(found, order, axis=1)
-            rows[start : start + len(part)] = np.where(found > 0, np.take_along_axis(chosen, order, axis=1), NONE)
-            scores[start : start + len(part)] = np.where(found > 0, found, EMPTY)
+            block = slice(start, start + len(part))
+            rows[block], scores[block] = best(self._totals(part), k, above=0)
         return Candidates(rows, scores)
 
     def score(self, queries: Sequence[Query], rows: Int32) -> Float32:
@@ -63,7 +56,3 @@ class ItemItem:
 
     def _totals(self, queries: Sequence[Query]) -> Float32:
         return self.lists.scores([query.recent for query in queries], [query.weights for query in queries])
-
-
-def _all(totals: Float32) -> np.ndarray:
-    return np.broadcast_to(np.arange(totals.shape[1]), totals.shape).copy()
