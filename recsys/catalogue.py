@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.arrays import Int32
+from recsys.arrays import Float64, Int32
 from recsys.errors import DataError
 from recsys.vocabulary import Vocabulary
 
@@ -86,6 +86,26 @@ class Catalogue:
         holding, beginning = (np.from_dlpack(pc.indices_nonzero(mask)) for mask in masks)
         later = np.setdiff1d(holding, beginning, assume_unique=True)
         return np.concatenate([beginning, later])[:limit].astype(np.int32)
+
+    def shares(self, limit: int = 1000) -> Float64 | None:
+        """Each item's share of each category, float64 (n, c), zeros where it has none.
+
+        Categories are the values of the first column of lists of text that has at most ``limit`` different ones; None
+        without such a column.
+        """
+        for _, column in self._columns:
+            if not pa.types.is_list(column.type) or not pa.types.is_string(column.type.value_type):
+                continue
+            coded: Arrow = pc.dictionary_encode(pc.list_flatten(column))
+            if 0 < len(coded.dictionary) <= limit:
+                width = len(coded.dictionary)
+                parents: Arrow = pc.list_parent_indices(column)
+                owners, values = (np.asarray(np.from_dlpack(part), np.int64) for part in (parents, coded.indices))
+                places = owners * width + values
+                counts = np.bincount(places, minlength=len(self) * width).reshape(len(self), width)
+                shares: Float64 = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+                return shares
+        return None
 
     def save(self, path: Path) -> None:
         """Write one uncompressed Arrow file, which can be mapped."""

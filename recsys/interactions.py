@@ -71,6 +71,20 @@ class Interactions:
             time=self.time[mask],
         )
 
+    def joined(self, other: Interactions) -> Interactions:
+        """The events of both, in the order of their times; ValueError unless vocabularies and kinds are the same."""
+        if (self.users, self.items, self.kinds) != (other.users, other.items, other.kinds):
+            raise ValueError("events of two logs cannot be joined: their vocabularies and kinds must be the same")
+        order = np.argsort(np.concatenate([self.time, other.time]), kind="stable")
+        return replace(
+            self,
+            user=np.concatenate([self.user, other.user])[order],
+            item=np.concatenate([self.item, other.item])[order],
+            weight=np.concatenate([self.weight, other.weight])[order],
+            kind=np.concatenate([self.kind, other.kind])[order],
+            time=np.concatenate([self.time, other.time])[order],
+        )
+
 
 def interactions_of(
     events: pd.DataFrame,

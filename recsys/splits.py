@@ -36,6 +36,11 @@ class Split:
     description: str
     fold_in: Interactions | None = None
 
+    @property
+    def known(self) -> Interactions:
+        """Everything that is known when the test begins: what was trained on, and what there is to fold in."""
+        return self.train if self.fold_in is None else self.train.joined(self.fold_in)
+
 
 def split_in_time(data: Interactions, test_share: float) -> Split:
     """One cut for everybody: the newest ``test_share`` of the events are the test.
@@ -66,6 +71,29 @@ def split_at_random(data: Interactions, test_share: float, rng: np.random.Genera
     tried = f"with a test share of {test_share:g}"
     train = rng.random(len(data)) >= test_share
     return _parted(data, train, f"at random: {test_share:.0%} test", tried, "give more events")
+
+
+def split_within_users(data: Interactions, test_share: float, rng: np.random.Generator) -> Split:
+    """Of each user's items a share, drawn at random and rounded, is the test; all events of an item stay together.
+
+    Somebody with a single item is all train, everybody else keeps one at least. DataError where a side would be empty.
+    """
+    pairs, at = np.unique(data.user.astype(np.int64) * len(data.items) + data.item, return_inverse=True)
+    owner = pairs // max(len(data.items), 1)
+    sizes = np.bincount(owner, minlength=len(data.users))
+    tested = np.minimum(np.rint(sizes * test_share), np.maximum(sizes - 1, 0)).astype(np.int64)
+    # A random order inside each user; the first ones are the test.
+    order = np.lexsort((rng.random(len(pairs)), owner))
+    within = np.arange(len(pairs)) - (np.cumsum(sizes) - sizes)[owner]
+    test = np.zeros(len(pairs), bool)
+    test[order] = within < tested[owner]
+    return _parted(
+        data,
+        ~test[at],
+        f"within users: {test_share:.0%} of each one's items test",
+        f"with {test_share:.0%} of each user's items for the test",
+        "give users with more items",
+    )
 
 
 def split_last_one(data: Interactions, *, validation: bool = False) -> Split:
@@ -236,6 +264,7 @@ SPLITS: Mapping[str, SplitOf] = MappingProxyType(
     {
         "in-time": lambda data, test_share, _rng: split_in_time(data, test_share),
         "at-random": split_at_random,
+        "within-users": split_within_users,
         "last-one": lambda data, _test_share, _rng: split_last_one(data),
         "held-out-users": split_users,
         "cold-items": split_cold_items,

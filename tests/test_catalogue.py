@@ -195,3 +195,12 @@ def test_serving_reads_a_catalogue_without_pandas(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "Great Expectations" in done.stdout
+
+
+def test_categories_are_shares_of_the_first_column_of_lists(catalogue):
+    shares = catalogue.shares()
+    assert shares.shape == (4, 3)
+    assert sorted(shares[0].tolist()) == [0, 0.5, 0.5]
+    assert shares.sum(axis=1).tolist() == [1, 0, 1, 0]
+    assert catalogue.shares(limit=2) is None
+    assert Catalogue.of(None, VOCABULARY).shares() is None

@@ -144,9 +144,13 @@ def engine_of(
     release: str,
     *,
     kinds: Mapping[str, Kind],
+    known: Interactions | None = None,
 ) -> tuple[Engine, dict[str, Any]]:
-    """What a model learned as something that answers the users of ``data``, and what was measured of its indexes."""
-    history = History.of(data)
+    """What a model learned as something that answers the users of ``data``, and what was measured of its indexes.
+
+    ``known``: what is known of users when they ask, if that is more than what was learned from.
+    """
+    history = History.of(data if known is None else known)
     fold, built, reports = learned.fold, {}, {}
     vectors = directions = None
     if fold is not None:
