@@ -176,6 +176,22 @@ def test_python_blocks_are_python():
             compile(body, page.name, "exec")
 
 
+def test_the_model_that_is_shown_learns():
+    import numpy as np
+    import pandas as pd
+
+    from recsys.interactions import interactions_of
+
+    shown = {"__name__": "training.models.plain_svd"}
+    exec(block_of(REPO / "docs/extending.md", "training/models/plain_svd.py"), shown)  # noqa: S102  our own page
+    pairs = [(f"u{u}", f"i{i}") for u in range(12) for i in range(12) if u % 2 == i % 2]
+    log = pd.DataFrame(pairs, columns=["user_id", "item_id"], dtype="str").assign(kind="play", value=1.0)
+    data = interactions_of(log, {"play": Kind()})
+    learned = shown["PlainSvd"](factors=2).fit(data, np.random.default_rng(0), threads=1)
+    assert learned.serves == shown["PlainSvd"].serves
+    assert learned.vectors().items.shape == (12, 2)
+
+
 def test_json_blocks_are_json():
     for page in PAGES:
         for body in blocks(page, "json"):

@@ -22,6 +22,7 @@ from recsys.splits import (
     split_last_one,
     split_published,
     split_users,
+    split_within_users,
 )
 
 KINDS = {"play": Kind(), "skip": Kind(weight=0)}
@@ -110,6 +111,24 @@ def test_a_log_without_times_is_split_at_random_by_the_seed():
     one, same, other = (split_at_random(data, 0.2, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert one.train.item.tolist() == same.train.item.tolist() != other.train.item.tolist()
     assert sorted([*one.train.item, *one.test.item]) == list(range(100))
+
+
+@given(LOGS, st.floats(0.1, 0.9), SEEDS)
+def test_within_users_an_item_is_on_one_side_and_nobody_loses_all(rows, share, seed):
+    data = log_of(rows)
+    try:
+        split = split_within_users(data, share, np.random.default_rng(seed))
+    except DataError:
+        return
+    assert not pairs(split.train) & pairs(split.test)
+    assert set(split.train.user.tolist()) == set(data.user.tolist())
+
+
+def test_within_users_each_gives_the_asked_share():
+    data = plays([(f"u{user}", f"i{item}") for user in range(5) for item in range(10)])
+    split = split_within_users(data, 0.2, np.random.default_rng(0))
+    assert np.bincount(split.test.user).tolist() == [2] * 5
+    assert len(set(split.test.item.tolist())) > 2  # not the same items of everybody
 
 
 def test_of_each_user_the_last_event_is_the_test_and_the_last_but_one_the_validation():

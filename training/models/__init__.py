@@ -135,7 +135,12 @@ MODELS: Table[type[Model]] = Table(
     {
         "als": "training.models.als:Als",
         "ials": "training.models.ials:Ials",
+        "bpr": "training.models.bpr:Bpr",
+        "svd": "training.models.svd:Svd",
+        "item2vec": "training.models.item2vec:Item2Vec",
         "popular": "training.models.popular:Popular",
+        "trending": "training.models.trending:Trending",
+        "random": "training.models.chance:Random",
     },
     extra="train",
 )
