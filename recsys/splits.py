@@ -73,6 +73,11 @@ def split_at_random(data: Interactions, test_share: float, rng: np.random.Genera
     return _parted(data, train, f"at random: {test_share:.0%} test", tried, "give more events")
 
 
+def hold_out(data: Interactions, test_share: float, rng: np.random.Generator) -> Split:
+    """What a model is measured by where nothing else is said: the newest events, any where the log has no times."""
+    return split_in_time(data, test_share) if data.timed else split_at_random(data, test_share, rng)
+
+
 def split_within_users(data: Interactions, test_share: float, rng: np.random.Generator) -> Split:
     """Of each user's items a share, drawn at random and rounded, is the test; all events of an item stay together.
 

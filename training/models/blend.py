@@ -21,11 +21,11 @@ from recsys.pipeline import Line, unseen
 from recsys.retrieval import Query, Source
 from recsys.sources.item_item import ItemItem
 from recsys.sources.nearest import Nearest
-from recsys.splits import Split, split_at_random, split_in_time
+from recsys.splits import Split, hold_out
 from recsys.steps.seen import Seen
 from recsys.users import History, fold_all
 from training.config import model_of
-from training.models import LISTS, VECTORS, Family, Learned, Model, Progress, Served, silent
+from training.models import LISTS, VECTORS, Family, Learned, Model, Progress, Served, matrix_to_learn, silent
 
 JUDGES = 5000
 """Users whose held-out items the weights are chosen by, at most."""
@@ -84,11 +84,12 @@ class Blend(Model):
     def fit(
         self, data: Interactions, rng: np.random.Generator, *, threads: int, progress: Progress = silent
     ) -> Learned:
-        """Learn the weights if need be, then every part."""
+        """Learn the weights if need be, then every part. TrainingError for data without a positive event."""
+        matrix_to_learn(data)
         rounds = 1 if self.weights is not None else 2
         weights = self.weights
         if weights is None:
-            split = _held_out(data, self.validation_share, rng)
+            split = hold_out(data, self.validation_share, rng)
             parts = self._fitted(split.train, rng, threads, lambda share: progress(share / rounds))
             weights = self.learned_weights(parts, split, rng)
         parts = self._fitted(data, rng, threads, lambda share: progress(1 - (1 - share) / rounds))
@@ -182,10 +183,6 @@ def best_weights(scores: Mapping[str, Float32], hits: Bool, relevant: Int64) -> 
                     if reached > best:
                         weights, best, climbing = tried, reached, True
     return weights
-
-
-def _held_out(data: Interactions, share: float, rng: np.random.Generator) -> Split:
-    return split_in_time(data, share) if data.timed else split_at_random(data, share, rng)
 
 
 def _source(part: Learned) -> Source:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from recsys.arrays import Float32, Int32, Int64
 from training.solvers import Half
+from training.threads import compiled_threads
 
 
 class Compiled:
@@ -15,16 +15,9 @@ class Compiled:
 
     def improve(self, half: Half, solved: Float32, fixed: Float32, steps: int, threads: int) -> None:
         """See :class:`training.solvers.Solver`; the number of threads does not change a bit of the result."""
-        cores = numba.get_num_threads()
-        numba.set_num_threads(min(threads, cores) if threads else cores)
-        try:
-            with threadpool_limits(1, "blas"):
-                gram = (fixed.T @ fixed) * np.float32(half.unobserved)
-                _solve(
-                    half.indptr, half.indices, half.weights, half.longest_first, gram, half.ridge, fixed, solved, steps
-                )
-        finally:
-            numba.set_num_threads(cores)
+        with compiled_threads(threads, blas=1):
+            gram = (fixed.T @ fixed) * np.float32(half.unobserved)
+            _solve(half.indptr, half.indices, half.weights, half.longest_first, gram, half.ridge, fixed, solved, steps)
 
 
 SOLVER = Compiled()
