@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -85,6 +85,27 @@ class Terminal:
 
             yield progress
         self._console.print(f"[green]✓[/] {name:<12} [dim]{time.monotonic() - start:6.2f} s[/]")
+
+    @contextlib.contextmanager
+    def search(self, name: str) -> Iterator[Callable[[float, float | None], None]]:
+        """A bar for a search: told the share that is done and the best so far, it shows these and the time left."""
+        bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description:<12}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("best {task.fields[best]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+        )
+        with bar:
+            task = bar.add_task(name, total=1.0, best="–")
+
+            def told(share: float, best: float | None) -> None:
+                bar.update(task, completed=share, best="–" if best is None else f"{best:.5f}")
+
+            yield told
 
     def note(self, text: str) -> None:
         """One line, dimmed."""

@@ -26,7 +26,7 @@ from recsys.evaluation import evaluate
 from recsys.interactions import Interactions, interactions_of
 from recsys.releases import Manifest, Release, ReleaseStore
 from recsys.settings import Kind, Settings
-from recsys.splits import Split, split_at_random, split_in_time
+from recsys.splits import Split, hold_out
 from recsys.stores import open_store
 from recsys.users import History, Users, fold_all, write_states
 from recsys.vocabulary import Vocabulary
@@ -70,7 +70,7 @@ def train(
     with store.publishing():
         log = read_log(settings.data, now=now, environ=environ, watcher=watcher, quarantine=quarantine)
         with watcher.stage("interactions"):
-            data = interactions_of(log.events, log.kinds, items=_item_ids(log))
+            data = interactions_of(log.events, log.kinds, items=item_ids(log))
         rng = np.random.default_rng(settings.train.seed)
         metrics, split = measure(data, model, settings, watcher)
         watcher.note(split.description)
@@ -103,7 +103,7 @@ def measure(data: Interactions, model: Model, settings: Settings, watcher: Watch
     """Fit on the older part of the log, judge the served lists by the newer: metrics of pipeline and popularity."""
     share = settings.train.test_share
     rng = np.random.default_rng(settings.train.seed)
-    split = split_in_time(data, share) if data.timed else split_at_random(data, share, rng)
+    split = hold_out(data, share, rng)
     blank = Catalogue.of(None, data.items)
     engine, _ = fit(split.train, blank, None, model, settings, rng, watcher, "held-out", label=" (held out)")
     with watcher.stage("evaluate"):
@@ -130,7 +130,7 @@ def fit(
     """Everything that answers requests, learned from ``data``, and what was measured of its indexes."""
     with watcher.stage(f"fit{label}") as progress:
         learned = model.fit(data, rng, threads=settings.train.threads, progress=progress)
-    _check(learned)
+    check_finite(learned)
     with watcher.stage(f"index{label}"):
         return engine_of(learned, data, catalogue, settings, rng, release, kinds=log.kinds if log else {})
 
@@ -176,7 +176,8 @@ def engine_of(
     return engine, reports
 
 
-def _check(learned: Learned) -> None:
+def check_finite(learned: Learned) -> None:
+    """TrainingError for vectors or weights that are not numbers."""
     numbers = {name: lists.weights for name, lists in learned.lists.items()}
     if learned.fold is not None:
         numbers["vectors"] = learned.fold.items
@@ -194,7 +195,7 @@ def _unit(vectors: Float32) -> Float32:
     return unit
 
 
-def _item_ids(log: Log) -> Vocabulary:
+def item_ids(log: Log) -> Vocabulary:
     """Every item of the catalogue in its order, then those that only events name."""
     named = [] if log.items is None else log.items["item_id"].tolist()
     return Vocabulary.of(dict.fromkeys([*named, *log.events["item_id"].unique()]))

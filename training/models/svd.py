@@ -33,6 +33,7 @@ class Svd(Model):
     family: ClassVar[Family] = "vector"
     serves: ClassVar[frozenset[Served]] = VECTORS
     space: ClassVar[Mapping[str, Range | Choice]] = {
+        "factors": Range(8, 256, log=True),
         "user_exponent": Range(0.0, 1.0),
         "item_exponent": Range(0.0, 1.0),
         "popularity_exponent": Range(0.0, 1.0),
