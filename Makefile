@@ -35,7 +35,7 @@ docs: $(VENV)/.dev  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/.dev  ## measure what the issues promise; results in benchmarks/results/
-	$(BIN)/python -m benchmarks $(ARGS)
+	$(BIN)/recsys bench speed --folder benchmarks/results $(ARGS)
 
 clean:           ## remove what was built, keep data and releases
 	rm -rf $(VENV) site .mypy_cache .ruff_cache .coverage* *.egg-info

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rich.console import Console
 from rich.table import Table
 
 from recsys.releases import GateReport, Release
+from recsys.segments import ACTIVITY
 
 
 def print_release(console: Console, release: Release) -> None:
@@ -58,3 +62,75 @@ def print_release(console: Console, release: Release) -> None:
 def verdict(gate: GateReport) -> str:
     """What the gate decided, in a word."""
     return "passed" if gate.passed else "forced" if gate.forced else "refused"
+
+
+def print_rows(console: Console, document: Mapping[str, Any]) -> None:
+    """Models compared on one data set, best first, with what others have published beside them."""
+    rows = [*document["rows"], *document["published"]]
+    rows.sort(key=lambda row: row.get("ndcg@20") or 0, reverse=True)
+    table = Table(
+        "model", "kind", "Recall@20", "NDCG@20", "95 %", "against best", "p", "fit", "peak", "a user", "bytes an item",
+        title=f"{document['dataset']}: {document['split']}", title_justify="left",
+    )  # fmt: skip
+    for row in rows:
+        if "source" in row:
+            table.add_row(row["model"], "published", *_shown(row, "recall@20", "ndcg@20"), row["source"], style="dim")
+            continue
+        low, high = row["intervals"].get("ndcg@20", (None, None))
+        against = row.get("against", {}).get("ndcg@20", {})
+        table.add_row(
+            row["model"],
+            row["kind"],
+            *_shown(row, "recall@20", "ndcg@20"),
+            "" if low is None else f"{low:.4f}–{high:.4f}",
+            f"{against['difference']:+.4f}" if against.get("difference") is not None else "",
+            f"{against['p']:.4f}" if against.get("p") is not None else "",
+            f"{row['fit_s']:.1f} s",
+            f"{row['peak_mb']:,.0f} MB",
+            f"{row['ms_user']:.2f} ms" if row["ms_user"] is not None else "",
+            f"{row['bytes_item']:,}",
+        )
+    console.print(table)
+    for name, sentence in document["failed"].items():
+        console.print(f"[red]{name}[/] could not be measured: {sentence}")
+
+
+def print_segments(console: Console, document: Mapping[str, Any]) -> None:
+    """Each metric of each system by segment of users, and recall by segment of items."""
+    systems = {row["model"]: row for row in document["rows"]}
+    title = f"{document['dataset']}: {document['split']}"
+    users = next(iter(systems.values()))["users"]["users"]
+    heads = (f"{name} items" if name in ACTIVITY else name for name in users)
+    table = Table("", "", *heads, title=title, title_justify="left")
+    table.add_row("users", "", *(f"{count:,}" for count in users.values()), end_section=True)
+    metrics = [name for name in next(iter(systems.values()))["users"] if name != "users"]
+    for metric in metrics:
+        for place, (name, row) in enumerate(systems.items()):
+            shown = _shown(row["users"][metric], *users)
+            table.add_row("" if place else metric, name, *shown, end_section=place == len(systems) - 1)
+    console.print(table)
+    items = Table("recall by popularity of the item", "", "head", "middle", "tail", "never seen in training")
+    for metric in next(iter(systems.values()))["items"]:
+        for place, (name, row) in enumerate(systems.items()):
+            items.add_row("" if place else metric, name, *_shown(row["items"][metric], *row["items"][metric]))
+    console.print(items)
+    for name, row in systems.items():
+        lists = ", ".join(f"{metric} {row[metric]:.4f}" for metric in row if metric.startswith(("coverage", "gini")))
+        for metric, (low, high) in row["intervals"].items():
+            console.print(f"{name}: {metric} {_cell(row[metric])}, 95 % between {_cell(low)} and {_cell(high)}")
+        if lists:
+            console.print(f"{name}: {lists}")
+        for metric, found in row.get("against", {}).items():
+            if metric != "model":
+                console.print(
+                    f"{name} − {row['against']['model']}: {metric} {_cell(found['difference'])}, "
+                    f"95 % between {_cell(found['low'])} and {_cell(found['high'])}, p = {_cell(found['p'])}"
+                )
+
+
+def _shown(row: Mapping[str, Any], *names: str) -> list[str]:
+    return [_cell(row.get(name)) for name in names]
+
+
+def _cell(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

@@ -1,0 +1,192 @@
+"""One model fitted, served by the engine, asked and judged: accuracy, what it cost, and how sure the figures are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recsys.arrays import Float64
+from recsys.assembly import Engine
+from recsys.catalogue import Catalogue
+from recsys.comparison import difference, interval, randomization_test
+from recsys.evaluation import Report, evaluate, parse
+from recsys.settings import Settings
+from recsys.splits import Split
+from training.models import Model, Progress, silent
+from training.run import engine_of
+
+ACCURACY = (
+    *(f"{metric}@{k}" for metric in ("recall", "ndcg") for k in (10, 20, 50)),
+    *("precision@10", "hit-rate@10", "map@20", "mrr@20"),
+)
+BEYOND = (
+    "novelty@20",
+    "popularity-bias@20",
+    "serendipity@20",
+    "diversity@20",
+    "calibration@20",
+    "coverage@20",
+    "gini@20",
+)
+MAIN = ("recall@20", "ndcg@20")
+"""What intervals and tests are made of where nothing else is asked for."""
+SINGLE = frozenset({"vector", "item-item", "sequence"})
+"""The kinds among which the best single model is looked for."""
+CURVE = (0.1, 0.25, 0.5)
+"""Shares of the training events at which a learning curve is measured, beside all of them."""
+PATIENCE_S = 10.0
+"""A model that took longer to fit has no learning curve."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """A row of results, and the main metrics by user, float64 (u,), for the comparison with other rows."""
+
+    row: dict[str, Any]
+    values: Mapping[str, Float64]
+
+
+def measure(
+    name: str,
+    model: Model,
+    split: Split,
+    catalogue: Catalogue,
+    settings: Settings,
+    *,
+    metrics: Sequence[str] = (),
+    curve: bool = False,
+    progress: Progress = silent,
+) -> Measured:
+    """Fit on the training part, serve from all that is known, judge by the test.
+
+    ``metrics``: all that apply, if none are named. ``curve``: also fit on shares of the training events, if that is
+    quick. ``peak_mb`` is that of the whole process, ``baseline_mb`` what it was before the fit: in a process of its own
+    they belong to the model.
+    """
+    baseline = peak_mb()
+    rng = np.random.default_rng(settings.train.seed)
+    start = time.perf_counter()
+    learned = model.fit(split.train, rng, threads=settings.train.threads, progress=lambda share: progress(share * 0.7))
+    fit_s = time.perf_counter() - start
+    engine, _ = engine_of(learned, split.train, catalogue, settings, rng, name, kinds={}, known=split.known)
+    engine_s = time.perf_counter() - start - fit_s
+    report = _judged(engine, split, catalogue, metrics, lambda share: progress(0.7 + share * 0.2))
+    peak = peak_mb()
+    found = report.as_dict()
+    overall = {metric: means["all"] for metric, means in found["users"].items() if metric != "users"}
+    row = {
+        "model": name,
+        "kind": model.family,
+        **overall,
+        **found["catalogue"],
+        "fit_s": round(fit_s, 3),
+        "engine_s": round(engine_s, 3),
+        "peak_mb": peak,
+        "baseline_mb": baseline,
+        "ms_user": found["ms_user"],
+        **_bytes(engine),
+        "intervals": {},
+        "users": found["users"],
+        "items": found["items"],
+        "config": model.model_dump(mode="json"),
+    }
+    if curve and fit_s <= PATIENCE_S and overall.get(MAIN[1]) is not None:
+        row["curve"] = [*_curve(model, split, catalogue, settings), {"share": 1.0, MAIN[1]: overall[MAIN[1]]}]
+    progress(1.0)
+    main = [metric for metric in MAIN if metric in report.values] or list(report.values)
+    return Measured(row, {metric: report.values[metric] for metric in main})
+
+
+def compared(measured: Sequence[Measured], reference: str | None, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """The rows, best first, each with intervals of its main metrics and, against ``reference``, a paired test.
+
+    All were measured on the same users. ``reference``: the name of a row; None is the best single model, or where there
+    is none the best of all.
+    """
+    ranked = sorted(measured, key=_quality, reverse=True)
+    if not ranked:
+        return []
+    single = [one for one in ranked if one.row["kind"] in SINGLE]
+    other = next((one for one in ranked if one.row["model"] == reference), (single or ranked)[0])
+    rows = []
+    for one in ranked:
+        intervals = {name: interval(values, rng) for name, values in one.values.items()}
+        row = {
+            **one.row,
+            "intervals": {name: [_number(found.low), _number(found.high)] for name, found in intervals.items()},
+        }
+        if one is not other:
+            row["against"] = {"model": other.row["model"], **_against(one, other, rng)}
+        rows.append(row)
+    return rows
+
+
+def peak_mb() -> float:
+    """The most memory that this process has held, in MiB: VmHWM, which a process does not take over from its parent."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return round(int(line.split()[1]) / 1024, 1)
+    raise OSError("/proc/self/status has no VmHWM: peak memory is measured on Linux only")
+
+
+def _judged(
+    engine: Engine, split: Split, catalogue: Catalogue, metrics: Sequence[str], progress: Progress = silent
+) -> Report:
+    categories = catalogue.shares()
+    # The same vectors for all models, if items have categories; else each model's own.
+    vectors = engine.directions if categories is None else categories.astype(np.float32)
+    lacking = {"diversity"} if vectors is None else set()
+    lacking |= {"calibration"} if categories is None else set()
+    wanted = tuple(metrics) or tuple(name for name in (*ACCURACY, *BEYOND) if parse(name)[0] not in lacking)
+    return evaluate(engine, split, wanted, vectors=vectors, categories=categories, progress=progress)
+
+
+def _curve(model: Model, split: Split, catalogue: Catalogue, settings: Settings) -> list[dict[str, float]]:
+    rng = np.random.default_rng(settings.train.seed)
+    kept = rng.random(len(split.train))
+    points = []
+    for share in CURVE:
+        part = split.train.where(kept < share)
+        learned = model.fit(part, rng, threads=settings.train.threads)
+        engine, _ = engine_of(learned, part, catalogue, settings, rng, "part", kinds={}, known=split.known)
+        reached = evaluate(engine, split, (MAIN[1],)).means()[MAIN[1]]["all"]
+        points.append({"share": share, MAIN[1]: reached})
+    return points
+
+
+def _bytes(engine: Engine) -> dict[str, int]:
+    """What serving holds for an item and for a user."""
+    fold, vectors = engine.resolver.fold, engine.users.vectors
+    held = sum(lists.rows.nbytes + lists.weights.nbytes for lists in engine.lists.values())
+    held += 0 if fold is None else fold.items.nbytes
+    each = held / max(1, len(engine.items))
+    return {"bytes_item": round(each), "bytes_user": 0 if vectors is None else vectors.shape[1] * vectors.itemsize}
+
+
+def _quality(measured: Measured) -> float:
+    main = list(measured.values)[-1]
+    return measured.row[main] or 0.0
+
+
+def _against(one: Measured, other: Measured, rng: np.random.Generator) -> dict[str, Any]:
+    found = {}
+    for name, values in one.values.items():
+        if name not in other.values:
+            continue
+        between = difference(values, other.values[name], rng)
+        found[name] = {
+            "difference": _number(between.mean),
+            "low": _number(between.low),
+            "high": _number(between.high),
+            "p": _number(randomization_test(values, other.values[name], rng)),
+        }
+    return found
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else round(value, 6)

@@ -1,0 +1,138 @@
+"""Measuring: the pipeline of a configuration, models against each other, what is promised of speed."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from recsys.cli.options import AsJson, Config, extra, print_json, settings_of
+from recsys.terminal import print_rows, print_segments
+
+app = typer.Typer()
+bench_app = typer.Typer(help="Measure and compare.", no_args_is_help=True)
+app.add_typer(bench_app, name="bench")
+
+ReportPath = Annotated[Path | None, typer.Option("--report", help="Write one HTML file with tables and plots here.")]
+
+
+@app.command(
+    epilog="Examples: `recsys evaluate` · `recsys evaluate shop.toml --split last-one --report shop.html` · "
+    "`recsys evaluate --metrics ndcg@10,recall@50,coverage@10 --json`"
+)
+def evaluate(
+    config: Config = None,
+    *,
+    metrics: Annotated[str, typer.Option(help="Metrics with their depth, by commas; without it all that apply.")] = "",
+    split: Annotated[str | None, typer.Option(help="How the log is parted; without it as `recsys train` does.")] = None,
+    test_share: Annotated[
+        float | None, typer.Option(help="The share that is judged by; without it train.test_share.")
+    ] = None,
+    report: ReportPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit on the older part of the log, judge the lists that would be served by the newer; nothing is published."""
+    wanted = _metrics(metrics)
+    with extra("train"):
+        from benchmarks.pipeline import judge_pipeline
+        from training.progress import Terminal, Unwatched
+    write = _report_writer(report)
+
+    settings = settings_of(config)
+    if test_share is not None:
+        settings = settings.model_copy(
+            update={"train": settings.train.model_copy(update={"test_share": _share(test_share)})}
+        )
+    console = Console(stderr=as_json)
+    document = judge_pipeline(
+        settings,
+        metrics=wanted,
+        split=split,
+        now=datetime.now(UTC),
+        environ=os.environ,
+        watcher=Unwatched() if as_json else Terminal(console),
+    )
+    write([document])
+    if as_json:
+        print_json(document)
+    else:
+        print_segments(console, document)
+
+
+@bench_app.command(
+    "models",
+    epilog="Examples: `recsys bench models ml-100k` · `recsys bench models gowalla --model als --json` · "
+    "`recsys bench models ml-100k lastfm-2k --report models.html`",
+)
+def bench_models(
+    datasets: Annotated[list[str], typer.Argument(help="Names of `recsys data list`.", metavar="DATASET…")],
+    *,
+    model: Annotated[
+        list[str] | None, typer.Option(help="A configuration's name; may be given several times. Without it all.")
+    ] = None,
+    report: ReportPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit, serve and judge the models of a data set, each in a process of its own, beside published figures."""
+    with extra("train"):
+        from benchmarks.models import compare, configs_of
+        from training.progress import Terminal, Unwatched
+    write = _report_writer(report)
+
+    console = Console(stderr=as_json)
+    watcher = Unwatched() if as_json else Terminal(console)
+    for dataset in datasets:
+        configs_of(dataset, model or ())
+    documents = []
+    for dataset in datasets:
+        documents.append(compare(dataset, model or (), watcher, environ=os.environ))
+        write(documents)
+        if not as_json:
+            print_rows(console, documents[-1])
+    if as_json:
+        print_json(documents[0] if len(documents) == 1 else documents)
+
+
+@bench_app.command("speed", epilog="Examples: `recsys bench speed` · `recsys bench speed loop --folder results`")
+def bench_speed(
+    names: Annotated[list[str] | None, typer.Argument(help="Which ones; without it all.", metavar="[NAME]…")] = None,
+    *,
+    folder: Annotated[Path | None, typer.Option(help="Keep each result here as NAME.json.")] = None,
+) -> None:
+    """What is promised of speed, as ratios within one run where they can be; JSON on standard output."""
+    with extra("train"):
+        from benchmarks.speed import run
+
+    print_json(run(names or (), folder))
+
+
+def _metrics(names: str) -> tuple[str, ...]:
+    from recsys.evaluation import parse
+
+    wanted = tuple(name.strip() for name in names.split(",") if name.strip())
+    for name in wanted:
+        try:
+            parse(name)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+    return wanted
+
+
+def _share(value: float) -> float:
+    if not 0 < value < 1:
+        raise typer.BadParameter(f"it is {value:g}, wanted more than 0 and less than 1", param_hint="--test-share")
+    return value
+
+
+def _report_writer(path: Path | None) -> Any:
+    """Writes the report, or nothing without a path; what it needs is looked for before anything is measured."""
+    if path is None:
+        return lambda documents: None  # noqa: ARG005
+    with extra("report"):
+        from benchmarks.report import write_report
+
+    return lambda documents: write_report(documents, path)
