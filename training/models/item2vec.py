@@ -13,6 +13,7 @@ from recsys.arrays import Float32, Int32, Int64
 from recsys.folding.linear import Linear, LinearRule
 from recsys.interactions import Interactions
 from training.models import VECTORS, Choice, Family, Learned, Model, Progress, Range, Served, matrix_to_learn, silent
+from training.threads import compiled_threads
 
 TABLE = 2**20
 """Entries that negatives are drawn from, at least; more where there are many items."""
@@ -76,19 +77,14 @@ class Item2Vec(Model):
         log = Histories(
             item, np.searchsorted(user, user, "left"), np.searchsorted(user, user, "right"), _table(drawn_by)
         )
-        cores = numba.get_num_threads()
-        blocks = min(threads, cores) if threads else cores
-        numba.set_num_threads(blocks)
-        try:
+        draws = (self.window, self.contexts, self.negatives)
+        with compiled_threads(threads, blas=1) as blocks:
             for epoch in range(self.epochs):
                 seeds = rng.integers(1, 2**63, blocks, dtype=np.uint64)
                 places = rng.permutation(len(item))
-                rates = self.learning_rate * (1 - np.array([epoch, epoch + 1], np.float32) / self.epochs)
-                draws = (self.window, self.contexts, self.negatives)
+                rates = self.learning_rate * (1 - np.array([epoch, epoch + 1]) / self.epochs)
                 _climb(log, places, inputs, outputs, draws, rates.astype(np.float32), seeds)
                 progress((epoch + 1) / self.epochs)
-        finally:
-            numba.set_num_threads(cores)
         chance = np.log(np.maximum(drawn_by, drawn_by[drawn_by > 0].min())).astype(np.float32)
         items = np.hstack([outputs, self.popularity * chance[:, None]], dtype=np.float32)
         puts = np.hstack([inputs, np.ones((len(counts), 1), np.float32)])
