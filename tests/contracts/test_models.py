@@ -272,32 +272,6 @@ def test_it_reaches_its_floor_on_ml_100k(name, ml_100k):
     assert metrics["pipeline"]["ndcg@10"]["warm"] >= EXPECTED[name].floor
 
 
-def test_trending_asks_for_times():
-    data = checkerboard()
-    untimed = replace(data, time=np.zeros(len(data), np.int64), timed=False)
-    with pytest.raises(TrainingError, match=r"has no times: name the column .* or choose the model popular"):
-        fitted(model_of({"name": "trending"}), untimed)
-
-
-def test_what_trends_is_a_hand_worked_sum():
-    log = pd.DataFrame({"user_id": ["a", "b", "c"], "item_id": ["old", "old", "new"], "kind": "play"}, dtype="str")
-    data = interactions_of(log.assign(value=1.0, time=T0 + np.array([0, 43_200, 86_400])), {"play": Kind()})
-    scores = fitted(model_of({"name": "trending", "half_life_days": 0.5}), data).scores
-    assert dict(zip(data.items, scores.tolist(), strict=True)) == {"old": 0.25 + 0.5, "new": 1.0}
-
-
-def test_the_low_pass_filter_of_gf_cf_is_a_setting_of_svd():
-    data = log_of([(f"u{u}", f"i{i}") for u in range(9) for i in range(7) if (u * i + u) % 3 != 1])
-    keys = {"user_exponent": 0.5, "item_exponent": 0.5, "popularity_exponent": 0.5, "power": 0.0}
-    fold = fitted(model_of({"name": "svd", "factors": 3, **keys, "iterations": 60}), data).vectors()
-    matrix = data.matrix().toarray().astype(np.float64)
-    of_users, of_items = matrix.sum(axis=1), matrix.sum(axis=0)
-    normal = matrix / np.sqrt(of_users)[:, None] / np.sqrt(of_items)
-    _, _, right = np.linalg.svd(normal)
-    low_pass = np.diag(of_items**-0.5) @ right[:3].T @ right[:3] @ np.diag(of_items**0.5)
-    assert np.allclose(fold.inputs @ fold.items.T, low_pass, atol=1e-4)
-
-
 def test_ials_does_not_care_how_many_threads_solve():
     data = checkerboard()
     one, two = (
