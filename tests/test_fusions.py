@@ -57,7 +57,7 @@ OPINIONS = hnp.arrays(np.float32, N, elements=st.integers(-50, 50).map(float), u
 @pytest.mark.parametrize("name", FUSIONS)
 @given(first=OPINIONS, second=OPINIONS)
 def test_the_order_of_sources_does_not_matter_and_one_alone_keeps_its_order(name, first, second):
-    options = {"weights": {"a": 0.3, "b": 0.7}} if name == "z-score" else {}
+    options = {} if name == "reciprocal-rank" else {"weights": {"a": 0.3, "b": 0.7}}
     fusion = FUSIONS[name](PARTS, **options)
     sources = {"a": Opinion(first), "b": Opinion(second)}
     one = fused(fusion, sources)
@@ -91,6 +91,13 @@ def test_z_scores_worked_by_hand():
     found = dict(zip(union.rows[0].tolist(), union.scores[0].tolist(), strict=True))
     for row in range(3):
         assert found[row] == pytest.approx((a[row] + b[row]) / 2, rel=1e-5)
+
+
+def test_a_weighted_sum_is_what_it_says():
+    sources = {"a": Opinion([4, 2, 0, *[-9] * 7]), "b": Opinion([0, 0, 3, *[-9] * 7])}
+    union = fused(FUSIONS["weighted-sum"](PARTS, weights={"a": 0.5, "b": 2.0}), sources, k=2)
+    found = dict(zip(union.rows[0].tolist(), union.scores[0].tolist(), strict=True))
+    assert found == {0: 2.0, 1: 1.0, 2: 6.0, -1: -np.inf}
 
 
 def test_a_source_that_cannot_score_gives_the_rest_its_least():

@@ -21,16 +21,18 @@ class LinearRule(Section):
 
     length_exponent: float = Field(default=0.0, ge=0)
     """The sum is divided by (number of items)^this: 0 a sum, 1 a mean. It cannot change a ranking, only a blend."""
+    unit: bool = False
+    """The vector is scaled to length one; neither can this."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Linear:
-    """x = |I|^-p Σ w · e over a user's items: what autoencoders of rank d and graph filters fold in by.
+    """x = |I|^-p Σ w · e over a user's items, or its direction: autoencoders of rank d and graph filters fold in so.
 
     ``items``: float32 (n, d), what the result is multiplied with. ``inputs``: float32 (n, d), e.
 
     Laws: the order of the items does not matter; an item given twice is an item with the sum of its weights, but for
-    their number; no items, or weights of 0, is the zero vector.
+    their number where that counts; no items, or weights of 0, is the zero vector.
     """
 
     kind: ClassVar[str] = "linear"
@@ -68,4 +70,7 @@ class Linear:
                 counts[start:end][some] = np.add.reduceat((positive[part] > 0).astype(np.int64), bounds[some])
             start = end
         scale = np.maximum(counts, 1) ** -self.rule.length_exponent
+        if self.rule.unit:
+            lengths = np.linalg.norm(vectors, axis=1)
+            scale = np.divide(1, lengths, out=np.zeros(users), where=lengths > 0)
         return vectors * scale[:, None].astype(np.float32)

@@ -9,6 +9,7 @@ FUSIONS: Table[PartBuilder] = Table(
     "fusion",
     {
         "reciprocal-rank": "recsys.fusions.reciprocal_rank:ReciprocalRank.of",
+        "weighted-sum": "recsys.fusions.weighted_sum:WeightedSum.of",
         "z-score": "recsys.fusions.z_score:ZScore.of",
     },
 )
