@@ -40,7 +40,7 @@ class Expected:
 
 
 # Measured on one thread, less 5 %: als .187, ials .133, bpr .165, svd .185, item2vec .158, popular .145, trending .210,
-# item-knn .143, rp3beta .154, graph-filter .181, ease .144, slim .160, blend .177.
+# item-knn .143, rp3beta .154, graph-filter .181, ease .144, slim .160, blend .177, two-tower .167.
 EXPECTED = {
     "als": Expected(0.178, keys={"factors": 64, "regularization": 20.0, "alpha": 2.0}, board={"factors": 4}),
     "ials": Expected(0.126, board={"factors": 4}),
@@ -52,6 +52,9 @@ EXPECTED = {
     "graph-filter": Expected(0.171, board={"factors": 4}),
     "ease": Expected(0.136, board={"regularization": 1.0}),
     "slim": Expected(0.151),
+    "two-tower": Expected(
+        0.159, keys={"factors": 32, "als_alpha": 2.0, "als_regularization": 20.0}, board={"factors": 8}
+    ),
     "blend": Expected(0.168, board={"parts": {"als": {"factors": 4}, "item-knn": {}}}),
     "popular": Expected(0.138, board=None),
     "trending": Expected(0.199, board=None),

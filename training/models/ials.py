@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 from pydantic import Field
 
+from recsys.arrays import Float32
 from recsys.folding.least_squares import LeastSquares, LeastSquaresRule
 from recsys.interactions import Interactions
 from training.models import VECTORS, Choice, Family, Learned, Model, Progress, Range, Served, matrix_to_learn, silent
@@ -71,18 +72,24 @@ class Ials(Model):
         self, data: Interactions, rng: np.random.Generator, *, threads: int, progress: Progress = silent
     ) -> Learned:
         """Alternate between users and items. TrainingError for data without a positive event."""
-        by_user = matrix_to_learn(data)
+        items = self.items(matrix_to_learn(data), rng, threads=threads, progress=progress)
+        return Learned.of_fold(LeastSquares.of(items, self.rule()))
+
+    def items(
+        self, by_user: sp.csr_matrix, rng: np.random.Generator, *, threads: int, progress: Progress = silent
+    ) -> Float32:
+        """The items' vectors, float32 (items, d), for CSR weights (users, items)."""
         by_item = by_user.T.tocsr()
         scale = self.deviation / np.sqrt(self.factors)
         users = np.zeros((by_user.shape[0], self.factors), np.float32)
-        items = rng.normal(0, scale, (by_user.shape[1], self.factors)).astype(np.float32)
+        items: Float32 = rng.normal(0, scale, (by_user.shape[1], self.factors)).astype(np.float32)
         solver = SOLVERS[self.solver()]
         for_users, for_items = self._half(by_user), self._half(by_item)
         for iteration in range(self.iterations):
             solver.improve(for_users, users, items, self.conjugate_steps, threads)
             solver.improve(for_items, items, users, self.conjugate_steps, threads)
             progress((iteration + 1) / self.iterations)
-        return Learned.of_fold(LeastSquares.of(items, self.rule()))
+        return items
 
     def _half(self, matrix: sp.csr_matrix) -> Half:
         ridge = self.rule().ridge(np.diff(matrix.indptr), matrix.shape[1])
