@@ -39,8 +39,8 @@ SINGLE = frozenset({"vector", "item-item", "sequence"})
 """The kinds among which the best single model is looked for."""
 CURVE = (0.1, 0.25, 0.5)
 """Shares of the training events at which a learning curve is measured, beside all of them."""
-PATIENCE_S = 10.0
-"""A model that took longer to fit has no learning curve."""
+PATIENCE_S = 15.0
+"""A model that took longer to fit, serve and judge has no learning curve."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,8 +65,8 @@ def measure(
     """Fit on the training part, serve from all that is known, judge by the test.
 
     ``metrics``: all that apply, if none are named. ``curve``: also fit on shares of the training events, if that is
-    quick. ``peak_mb`` is that of the whole process, ``baseline_mb`` what it was before the fit: in a process of its own
-    they belong to the model.
+    quick. ``peak_mb`` is that of the whole process up to its last list, ``baseline_mb`` what it was before the fit: in
+    a process of its own they belong to the model.
     """
     baseline = peak_mb()
     rng = np.random.default_rng(settings.train.seed)
@@ -75,8 +75,13 @@ def measure(
     fit_s = time.perf_counter() - start
     engine, _ = engine_of(learned, split.train, catalogue, settings, rng, name, kinds={}, known=split.known)
     engine_s = time.perf_counter() - start - fit_s
-    report = _judged(engine, split, catalogue, metrics, lambda share: progress(0.7 + share * 0.2))
-    peak = peak_mb()
+    peaks = [peak_mb()]
+
+    def asked(share: float) -> None:
+        progress(0.7 + share * 0.2)
+        peaks.append(peak_mb())
+
+    report = _judged(engine, split, catalogue, metrics, asked)
     found = report.as_dict()
     overall = {metric: means["all"] for metric, means in found["users"].items() if metric != "users"}
     row = {
@@ -86,7 +91,7 @@ def measure(
         **found["catalogue"],
         "fit_s": round(fit_s, 3),
         "engine_s": round(engine_s, 3),
-        "peak_mb": peak,
+        "peak_mb": peaks[-1],
         "baseline_mb": baseline,
         "ms_user": found["ms_user"],
         **_bytes(engine),
@@ -95,7 +100,7 @@ def measure(
         "items": found["items"],
         "config": model.model_dump(mode="json"),
     }
-    if curve and fit_s <= PATIENCE_S and overall.get(MAIN[1]) is not None:
+    if curve and time.perf_counter() - start <= PATIENCE_S and overall.get(MAIN[1]) is not None:
         row["curve"] = [*_curve(model, split, catalogue, settings), {"share": 1.0, MAIN[1]: overall[MAIN[1]]}]
     progress(1.0)
     main = [metric for metric in MAIN if metric in report.values] or list(report.values)

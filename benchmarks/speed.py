@@ -13,7 +13,9 @@ from recsys.errors import SettingsError, unknown_choice
 from recsys.tables import Table
 
 BENCHMARKS: Table[Callable[[], dict[str, Any]]] = Table(
-    "benchmark", {"als": "benchmarks.als:measure", "loop": "benchmarks.loop:measure"}, extra="train"
+    "benchmark",
+    {"als": "benchmarks.als:measure", "evaluation": "benchmarks.evaluation:measure", "loop": "benchmarks.loop:measure"},
+    extra="train",
 )
 
 
