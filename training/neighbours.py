@@ -72,7 +72,7 @@ def by_source(rows: Int32, weights: Float32, k: int) -> ItemLists:
     turned.sort_indices()
     of_source = np.empty((items, min(k, items)), np.int32)
     strength = np.empty(of_source.shape, np.float32)
-    _largest(turned.indptr, turned.indices, turned.data, of_source, strength)
+    _largest(turned.indptr, turned.indices, turned.data, numba.get_num_threads(), of_source, strength)
     return lists_of(of_source, strength)
 
 
@@ -192,16 +192,17 @@ def _add_products(  # pragma: no cover  compiled
 
 @numba.njit(parallel=True, cache=True, nogil=True)
 def _largest(  # pragma: no cover  compiled
-    ptr: Int64, columns: Int32, values: Float32, rows: Int32, kept: Float32
+    ptr: Int64, columns: Int32, values: Float32, workers: int, rows: Int32, kept: Float32
 ) -> None:
-    for j in numba.prange(len(ptr) - 1):
+    for worker in numba.prange(workers):
         keys = np.empty(rows.shape[1], np.float32)
         ids = np.empty(rows.shape[1], np.int32)
-        size = 0
-        for at in range(ptr[j], ptr[j + 1]):
-            if values[at] != 0:
-                size = push(keys, ids, size, abs(values[at]), at - ptr[j])
-        emit(keys, ids, size, rows[j], kept[j])
-        for slot in range(size):
-            at = ptr[j] + rows[j, slot]
-            rows[j, slot], kept[j, slot] = columns[at], values[at]
+        for j in range(worker, len(ptr) - 1, workers):
+            size = 0
+            for at in range(ptr[j], ptr[j + 1]):
+                if values[at] != 0:
+                    size = push(keys, ids, size, abs(values[at]), at - ptr[j])
+            emit(keys, ids, size, rows[j], kept[j])
+            for slot in range(size):
+                at = ptr[j] + rows[j, slot]
+                rows[j, slot], kept[j, slot] = columns[at], values[at]

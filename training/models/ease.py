@@ -66,7 +66,7 @@ class Ease(Model):
                 "or raise most_items if there is the memory"
             )
         items_of, users_of = degrees(matrix)
-        with compiled_threads(threads):
+        with compiled_threads(threads) as workers:
             weighted = scaled(matrix, items_of ** -(self.user_exponent / 2))
             gram = gram_of(weighted)
             at = np.arange(items)
@@ -81,28 +81,29 @@ class Ease(Model):
             rows = np.empty((items, min(self.neighbours, items)), np.int32)
             weights = np.empty(rows.shape, np.float32)
             source, target = (users_of**-self.in_exponent, users_of**self.out_exponent)
-            _prune(inverse.T, source.astype(np.float32), target.astype(np.float32), rows, weights)
+            _prune(inverse.T, source.astype(np.float32), target.astype(np.float32), workers, rows, weights)
         progress(1.0)
         return Learned.of_lists("ease", lists_of(rows, weights))
 
 
 @numba.njit(parallel=True, fastmath=True, cache=True, nogil=True)
 def _prune(  # pragma: no cover  compiled
-    inverse: Float32, source: Float32, target: Float32, rows: Int32, weights: Float32
+    inverse: Float32, source: Float32, target: Float32, workers: int, rows: Int32, weights: Float32
 ) -> None:
     """The weights j → i, -P_ji / P_ii scaled, of largest size; only the triangle i ≥ j of ``inverse`` is filled."""
     items = inverse.shape[0]
-    for j in numba.prange(items):
+    for worker in numba.prange(workers):
         keys = np.empty(rows.shape[1], np.float32)
         ids = np.empty(rows.shape[1], np.int32)
-        size = 0
-        for i in range(items):
-            entry = inverse[j, i] if i >= j else inverse[i, j]
-            weight = -entry / inverse[i, i] * target[i] * source[j]
-            if i != j and weight != 0:
-                size = push(keys, ids, size, abs(weight), i)
-        emit(keys, ids, size, rows[j], weights[j])
-        for slot in range(size):
-            i = rows[j, slot]
-            entry = inverse[j, i] if i >= j else inverse[i, j]
-            weights[j, slot] = -entry / inverse[i, i] * target[i] * source[j]
+        for j in range(worker, items, workers):
+            size = 0
+            for i in range(items):
+                entry = inverse[j, i] if i >= j else inverse[i, j]
+                weight = -entry / inverse[i, i] * target[i] * source[j]
+                if i != j and weight != 0:
+                    size = push(keys, ids, size, abs(weight), i)
+            emit(keys, ids, size, rows[j], weights[j])
+            for slot in range(size):
+                i = rows[j, slot]
+                entry = inverse[j, i] if i >= j else inverse[i, j]
+                weights[j, slot] = -entry / inverse[i, i] * target[i] * source[j]

@@ -67,7 +67,7 @@ class GraphFilter(Model):
         rows = np.empty((items, min(self.neighbours, items)), np.int32)
         weights = np.empty(rows.shape, np.float32)
         target, source = ((users_of**power).astype(np.float32) for power in (self.out_exponent, -self.in_exponent))
-        with compiled_threads(threads):
+        with compiled_threads(threads) as workers:
             smooth = np.zeros((items, 0), np.float32)
             if self.low_pass:
                 smooth = strongest(graph, self.factors, self.iterations, rng, lambda share: progress(share / 2))[1]
@@ -85,6 +85,7 @@ class GraphFilter(Model):
                     graph.data,
                     target,
                     source,
+                    workers,
                     rows[part],
                     weights[part],
                 )
@@ -104,22 +105,24 @@ def _strongest_of_block(  # pragma: no cover  compiled
     values: Float32,
     target: Float32,
     source: Float32,
+    workers: int,
     rows: Int32,
     weights: Float32,
 ) -> None:
     """Add Yᵀ Y to the lines of ``block``, which hold the smooth part, and keep the strongest of each."""
-    for line in numba.prange(block.shape[0]):
-        j = start + line
-        total = block[line]
-        for a in range(back_ptr[j], back_ptr[j + 1]):
-            user, factor = back_users[a], back_values[a]
-            for b in range(ptr[user], ptr[user + 1]):
-                total[columns[b]] += factor * values[b]
+    for worker in numba.prange(workers):
+        # One set of buffers a worker; every workers-th line is its own.
         keys = np.empty(rows.shape[1], np.float32)
         ids = np.empty(rows.shape[1], np.int32)
-        size = 0
-        for i in range(len(total)):
-            score = total[i] * target[i] * source[j]
-            if i != j and score > 0:
-                size = push(keys, ids, size, score, i)
-        emit(keys, ids, size, rows[line], weights[line])
+        for line in range(worker, block.shape[0], workers):
+            j = start + line
+            for a in range(back_ptr[j], back_ptr[j + 1]):
+                user, factor = back_users[a], back_values[a]
+                for b in range(ptr[user], ptr[user + 1]):
+                    block[line, columns[b]] += factor * values[b]
+            size = 0
+            for i in range(block.shape[1]):
+                score = block[line, i] * target[i] * source[j]
+                if i != j and score > 0:
+                    size = push(keys, ids, size, score, i)
+            emit(keys, ids, size, rows[line], weights[line])
