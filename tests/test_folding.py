@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 from recsys.folding import FOLDS, describe_fold, load_fold, save_arrays
 from recsys.folding.least_squares import LeastSquares, LeastSquaresRule
 from recsys.folding.linear import Linear, LinearRule
+from recsys.folding.transformer import Transformer
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,8 @@ def test_users_of_very_different_lengths_come_out_in_their_order(fold):
     indptr = np.concatenate([[0], np.cumsum(lengths)])
     rows = rng.integers(30, size=indptr[-1]).astype(np.int32)
     weights = rng.uniform(0.1, 2, indptr[-1]).astype(np.float32)
-    for some in (fold, Linear.of(fold.items, LinearRule(length_exponent=0.5))):
+    network = Transformer.of(fold.items, Transformer.Rule(heads=3), parameters(6, window=12))
+    for some in (fold, Linear.of(fold.items, LinearRule(length_exponent=0.5)), network):
         batch = some.fold(indptr, rows, weights)
         for user, (start, end) in enumerate(pairwise(indptr)):
             assert batch[user] == pytest.approx(one(some, rows[start:end], weights[start:end]), rel=1e-4, abs=1e-5)
@@ -102,15 +104,43 @@ def test_a_linear_fold_is_the_sum_it_says(fold):
     wanted = (2 * inputs[3] + 0.5 * inputs[9]) / 2
     assert one(linear, [3, 9, 4], [2.0, 0.5, -1.0]) == pytest.approx(wanted, rel=1e-5)
     assert not one(linear, [], []).any()
+    unit = Linear.of(fold.items, LinearRule(unit=True), {"inputs": inputs})
+    assert one(unit, [3, 9], [2.0, 0.5]) == pytest.approx(wanted / np.linalg.norm(wanted), rel=1e-5)
+    assert not one(unit, [3], [0.0]).any()
 
 
-@pytest.mark.parametrize("kind", FOLDS)
-def test_a_fold_that_was_saved_folds_as_before(fold, kind, tmp_path):
-    numbers = {"alpha": 2.0, "regularization": 0.1} if kind == "least-squares" else {}
-    before = FOLDS[kind].of(fold.items, FOLDS[kind].Rule(**numbers))
-    save_arrays(before, tmp_path)
-    after = load_fold(describe_fold(before), fold.items, tmp_path)
-    assert one(after, [1, 5], [1.0, 2.0]) == pytest.approx(one(before, [1, 5], [1.0, 2.0]))
+def parameters(width, blocks=2, window=4):
+    """Arrays of a transformer, at random."""
+    shapes = {"position": (window, width), "norm_last_scale": (width,), "norm_last_shift": (width,)}
+    for name in set(Transformer.ARRAYS) - shapes.keys():
+        wide = 3 * width if name.startswith("attention_in") else width
+        flat = name.startswith("norm") or name.endswith("shift")
+        shapes[name] = (blocks, wide) if flat else (blocks, width, wide)
+    rng = np.random.default_rng(4)
+    return {name: rng.normal(size=shapes[name]).astype(np.float32) for name in Transformer.ARRAYS}
+
+
+NUMBERS = {"least-squares": {"alpha": 2.0, "regularization": 0.1}, "transformer": {"heads": 2}}
+"""What a fold's rule cannot do without, or what shows that it was kept."""
+
+
+@pytest.fixture(params=FOLDS)
+def any_fold(request, fold):
+    kind = FOLDS[request.param]
+    arrays = parameters(fold.items.shape[1]) if kind is Transformer else None
+    return kind.of(fold.items, kind.Rule(**NUMBERS.get(request.param, {})), arrays)
+
+
+def test_a_fold_that_was_saved_folds_as_before(any_fold, tmp_path):
+    save_arrays(any_fold, tmp_path)
+    after = load_fold(describe_fold(any_fold), any_fold.items, tmp_path)
+    assert after.rule == any_fold.rule
+    assert one(after, [1, 5], [1.0, 2.0]) == pytest.approx(one(any_fold, [1, 5], [1.0, 2.0]))
+
+
+def test_the_files_of_a_fold_take_no_name_that_a_release_has_for_items(any_fold):
+    taken = {"vectors", "text", "offsets", "row_keys", "keys", "key_rows", "popularity", "directions", "catalogue"}
+    assert not taken & any_fold.arrays().keys()
 
 
 def test_a_release_of_schema_1_names_no_kind_and_an_unknown_one_is_refused(fold, tmp_path):
@@ -122,15 +152,15 @@ def test_a_release_of_schema_1_names_no_kind_and_an_unknown_one_is_refused(fold,
         load_fold({"alhpa": 3.0, "alpha": 1.0, "regularization": 0.5}, fold.items, tmp_path)
 
 
-def test_nothing_taken_is_the_zero_vector(fold):
-    assert not one(fold, [], []).any()
-    assert not one(fold, [1, 2], [0.0, -1.0]).any()
+def test_nothing_taken_is_the_zero_vector(any_fold):
+    assert not one(any_fold, [], []).any()
+    assert not one(any_fold, [1, 2], [0.0, -1.0]).any()
 
 
-def test_a_batch_equals_its_users_one_by_one(fold):
+def test_a_batch_equals_its_users_one_by_one(any_fold):
     indptr, rows = np.array([0, 2, 2, 5]), np.array([1, 2, 3, 4, 5], np.int32)
     weights = np.array([1, 2, 3, 0, 1], np.float32)
-    batch = fold.fold(indptr, rows, weights)
+    batch = any_fold.fold(indptr, rows, weights)
     for user in range(3):
         part = slice(indptr[user], indptr[user + 1])
-        assert np.array_equal(batch[user], one(fold, rows[part], weights[part]))
+        assert batch[user] == pytest.approx(one(any_fold, rows[part], weights[part]), rel=1e-5, abs=1e-6)

@@ -51,6 +51,20 @@ def test_importing_a_table_imports_nothing_it_lists(module, absent, tmp_path):
     assert absent not in loaded(f"import {module}", tmp_path)
 
 
+def test_a_transformer_folds_in_without_torch(tmp_path):
+    act = """
+import numpy as np
+from recsys.folding import FOLDS
+kind = FOLDS["transformer"]
+wide = {"attention_in": (1, 4, 12), "attention_in_shift": (1, 12), "position": (3, 4)}
+shapes = {name: (1, 4, 4) if name.endswith(("in", "out")) else (1, 4) for name in kind.ARRAYS} | wide
+arrays = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+fold = kind.of(np.ones((5, 4), np.float32), kind.Rule(), arrays)
+assert fold.fold(np.array([0, 2]), np.array([1, 4], np.int32), np.ones(2, np.float32)).shape == (1, 4)
+"""
+    assert not {"torch", "training", "scipy"} & loaded(act, tmp_path)
+
+
 def test_torch_is_installed_so_that_its_absence_from_serving_means_something(tmp_path):
     assert "torch" in loaded("import torch", tmp_path)
 

@@ -62,6 +62,7 @@ FOLDS: Table[type[Fold]] = Table(
     {
         "least-squares": "recsys.folding.least_squares:LeastSquares",
         "linear": "recsys.folding.linear:Linear",
+        "transformer": "recsys.folding.transformer:Transformer",
     },
 )
 OLDEST = "least-squares"

@@ -143,6 +143,7 @@ MODELS: Table[type[Model]] = Table(
         "graph-filter": "training.models.graph_filter:GraphFilter",
         "ease": "training.models.ease:Ease",
         "slim": "training.models.slim:Slim",
+        "sasrec": "training.models.sasrec:Sasrec",
         "two-tower": "training.models.two_tower:TwoTower",
         "blend": "training.models.blend:Blend",
         "popular": "training.models.popular:Popular",
