@@ -152,7 +152,7 @@ def test_each_item_but_a_first_is_a_target_once_after_the_items_before_it(length
 @pytest.mark.parametrize("negatives", [0, 10])
 def test_it_learns_which_item_follows_another(negatives):
     data = rings()
-    model = Sasrec(factors=16, dropout=0.2, epochs=12, learning_rate=0.01, negatives=negatives)
+    model = Sasrec(factors=32, dropout=0.2, epochs=25, learning_rate=0.01, negatives=negatives)
     fold = model.fit(data, np.random.default_rng(0), threads=1).vectors()
     history = History.of(data)
     best = np.argmax(fold_all(history, fold) @ fold.items.T, axis=1)
