@@ -110,7 +110,7 @@ class TwoTower(Model):
                 parts.append(Part(inputs, unit(items) * degrees**self.popularity, 1 / self.runs))
             inputs, items = reduced(matrix, parts, self.factors)
         progress(1)
-        return Learned.of_fold(Linear.of(items, LinearRule(), {"inputs": inputs}))
+        return Learned.of_fold(Linear.of(items, LinearRule(unit=True), {"inputs": inputs}))
 
     def _als(self) -> Ials:
         return Ials(
