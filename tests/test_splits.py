@@ -131,6 +131,17 @@ def test_within_users_each_gives_the_asked_share():
     assert len(set(split.test.item.tolist())) > 2  # not the same items of everybody
 
 
+def test_within_users_popular_items_are_tested_more_often_the_more_it_leans():
+    # Item n has 100 - 9n users.
+    data = plays([(f"u{user}", f"i{item}") for item in range(10) for user in range(100 - 9 * item)])
+    popularity = np.array([100 - 9 * item for item in range(10)])
+    means = []
+    for lean in (-2.0, 0.0, 2.0):
+        test = split_within_users(data, 0.3, np.random.default_rng(0), lean=lean).test
+        means.append(popularity[test.item].mean())
+    assert means[0] + 5 < means[1] < means[2] - 5
+
+
 def test_of_each_user_the_last_event_is_the_test_and_the_last_but_one_the_validation():
     data = plays([("a", "1"), ("b", "1"), ("a", "2"), ("a", "3"), ("b", "2"), ("c", "9")])
     split, inner = split_last_one(data), split_last_one(data, validation=True)

@@ -14,7 +14,7 @@ from recsys.fusions.z_score import POOL, standardized
 from recsys.interactions import Interactions
 from recsys.metrics import hits_of
 from recsys.pipeline import Line, unseen
-from recsys.splits import Split, hold_out
+from recsys.splits import Split, split_in_time, split_within_users
 from recsys.users import History
 from training.config import model_of
 from training.models import LISTS, VECTORS, Family, Learned, Model, Progress, Served, matrix_to_learn, silent
@@ -49,6 +49,8 @@ class Blend(Model):
     """How many items each part proposes."""
     validation_share: float = Field(default=0.2, gt=0, lt=1)
     """The share of the data that weights are learned on: the newest, or any where the log has no times."""
+    validation_lean: float = Field(default=0.0, ge=-2, le=2)
+    """Where the log has no times: odds of an item of n users to be judged by are n^this."""
 
     @model_validator(mode="after")
     def _parts_are_models(self) -> Self:
@@ -82,7 +84,8 @@ class Blend(Model):
         rounds = 1 if self.weights is not None else 2
         weights = self.weights
         if weights is None:
-            split = hold_out(data, self.validation_share, rng)
+            share, lean = self.validation_share, self.validation_lean
+            split = split_in_time(data, share) if data.timed else split_within_users(data, share, rng, lean=lean)
             parts = self._fitted(split.train, rng, threads, lambda share: progress(share / rounds))
             weights = self.learned_weights(parts, split, rng)
         parts = self._fitted(data, rng, threads, lambda share: progress(1 - (1 - share) / rounds))
