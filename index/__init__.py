@@ -25,8 +25,11 @@ class Backend(Protocol):
 BACKENDS: Table[Backend] = Table(
     "index backend",
     {
+        "annoy": "index.annoy_forest:AnnoyForest",
         "exact": "index.exact:Exact",
         "faiss-hnsw": "index.faiss_hnsw:FaissHnsw",
+        "faiss-ivf": "index.faiss_ivf:FaissIvf",
+        "voyager": "index.voyager_hnsw:VoyagerHnsw",
     },
     extra="serve",
 )

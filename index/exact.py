@@ -8,8 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from index.searching import Found, Searcher, Traits, over_subset
 from recsys.arrays import Float32
 from recsys.candidates import Candidates
+from recsys.masks import Mask
 from recsys.retrieval import check_queries, check_vectors
 from recsys.topk import best
 
@@ -18,13 +20,16 @@ BLOCK_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Exact:
+class Exact(Searcher):
     """The k largest inner products, computed. Keeps no files: it searches the release's own vectors in place.
 
     Equal scores come in the order of rows.
     """
 
     backend: ClassVar[str] = "exact"
+    traits: ClassVar[Traits] = Traits(
+        mapped=True, adds=True, filters=True, crashes=False, memory="nothing but the release's vectors"
+    )
     vectors: Float32
 
     @classmethod
@@ -32,13 +37,17 @@ class Exact:
         """Nothing to build; the vectors are checked."""
         return cls(check_vectors(vectors))
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(n, d)."""
-        return self.vectors.shape[0], self.vectors.shape[1]
+    def find(self, queries: Float32, k: int, reach: float = 1.0, allowed: Mask | None = None) -> Found:  # noqa: ARG002
+        """Score what is allowed."""
+        if allowed is not None:
+            return over_subset(self.vectors, queries, k, allowed)
+        found = self.search(queries, k)
+        return found.rows, found.scores
 
-    def search(self, queries: Float32, k: int) -> Candidates:
-        """Score everything, keep the k best."""
+    def search(self, queries: Float32, k: int, allowed: Mask | None = None) -> Candidates:
+        """Score everything that is allowed, keep the k best."""
+        if allowed is not None:
+            return Searcher.search(self, queries, k, allowed)
         queries = check_queries(queries, self.shape, k)
         rows = np.empty((len(queries), k), np.int32)
         scores = np.empty((len(queries), k), np.float32)

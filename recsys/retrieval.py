@@ -13,6 +13,7 @@ import numpy as np
 from recsys.arrays import Float32, Int32, Int64
 from recsys.candidates import Candidates
 from recsys.item_lists import ItemLists
+from recsys.masks import Mask
 
 NO_ROWS: Int32 = np.zeros(0, np.int32)
 NO_ROWS.flags.writeable = False
@@ -48,8 +49,10 @@ class VectorIndex(Protocol):
 
     Laws: scores are inner products, higher is better; results are sorted, best first; exactly k slots, the
     last ones empty (-1, -inf) where the index has fewer than k items; a batch equals its queries one by one
-    up to float rounding; a loaded index answers as the one that was saved; search is thread-safe.
-    Errors: ValueError with both numbers for a wrong shape, k below 1, or values that are not finite.
+    up to float rounding; a loaded index answers as the one that was saved; search is thread-safe; under a mask only
+    allowed items are answered, and k of them wherever k are allowed.
+    Errors: ValueError with both numbers for a wrong shape, k below 1, values that are not finite, or a mask over
+    another number of items.
     """
 
     backend: ClassVar[str]
@@ -60,8 +63,8 @@ class VectorIndex(Protocol):
         """(n, d)."""
         ...
 
-    def search(self, queries: Float32, k: int) -> Candidates:
-        """The k items of largest inner product with each query, float32 (q, d)."""
+    def search(self, queries: Float32, k: int, allowed: Mask | None = None) -> Candidates:
+        """The k items of largest inner product with each query, float32 (q, d), among those allowed."""
         ...
 
     def save(self, folder: Path) -> None:
@@ -161,9 +164,19 @@ def check_vectors(vectors: Float32) -> Float32:
     return array
 
 
+def check_mask(allowed: Mask, items: int) -> Mask:
+    """The mask; ValueError unless it is over as many items as the index."""
+    if allowed.items != items:
+        raise ValueError(f"the mask is over {allowed.items} items but the index holds {items}: n must match")
+    return allowed
+
+
 def pad(rows: Int64 | Int32, scores: Float32, k: int) -> Candidates:
     """A backend's answer, (q, ≤k) with -1 where it found nothing, as Candidates of exactly k slots."""
-    missing = k - rows.shape[1]
-    rows = np.pad(rows.astype(np.int32), ((0, 0), (0, missing)), constant_values=-1)
-    scores = np.pad(scores.astype(np.float32), ((0, 0), (0, missing)))
-    return Candidates(rows, np.where(rows >= 0, scores, np.float32(-np.inf)))
+    rows = rows.astype(np.int32, copy=False)
+    scores = scores.astype(np.float32, copy=False)
+    if rows.shape[1] == k and (not rows.size or rows.min() >= 0):
+        return Candidates(rows, scores)
+    missing = ((0, 0), (0, k - rows.shape[1]))
+    rows = np.pad(rows, missing, constant_values=-1)
+    return Candidates(rows, np.where(rows >= 0, np.pad(scores, missing), np.float32(-np.inf)))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 
 from recsys.arrays import Float32
+from recsys.masks import Mask
 from recsys.retrieval import VectorIndex
 from recsys.stores import UserState, UserStateStore
 
@@ -360,6 +361,36 @@ class VectorIndexContract:
         with ThreadPoolExecutor(4) as pool:
             together = list(pool.map(lambda query: index.search(query[None], 10).rows, queries))
         assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
+
+    def test_under_a_mask_only_allowed_items_come_and_k_of_them_where_k_are_allowed(self, backend: Backend) -> None:
+        vectors, queries, rng = self.vectors(), self.vectors(6, seed=8), np.random.default_rng(9)
+        index = backend.build(vectors)
+        for count in (300, 150, 30, 4, 1, 0):
+            chosen = rng.permutation(300)[:count]
+            found = index.search(queries, 20, Mask.of_rows(chosen, 300))
+            assert found.shape == (6, 20)
+            assert found.filled.sum(axis=1).tolist() == [min(count, 20)] * 6
+            assert np.isin(found.rows[found.filled], chosen).all()
+            assert (found.scores[:, 1:] <= found.scores[:, :-1]).all()
+            assert all(len({*line} - {-1}) == min(count, 20) for line in found.rows.tolist())
+
+    def test_recall_holds_at_every_selectivity(self, backend: Backend) -> None:
+        vectors, queries, rng = self.vectors(30_000, 16), self.vectors(50, 16, seed=10), np.random.default_rng(11)
+        index = backend.build(vectors)
+        scores = queries @ vectors.T
+        for share in (0.9, 0.7, 0.1, 0.01, 0.001):
+            allowed = rng.random(30_000) < share
+            found = index.search(queries, 100, Mask.of(allowed))
+            wanted = np.argsort(-np.where(allowed, scores, -np.inf), axis=1)[:, : min(100, int(allowed.sum()))]
+            shares = [np.isin(a, b).mean() for a, b in zip(wanted, found.rows, strict=True)]
+            assert np.mean(shares) >= 0.95, f"recall is {np.mean(shares)} where {share} of the items are allowed"
+
+    def test_a_mask_of_another_length_is_an_error_with_both_numbers(self, backend: Backend) -> None:
+        index = backend.build(self.vectors(5, 4))
+        wrong = Mask.of(np.ones(6, bool))
+        _assert_refused(
+            partial(index.search, self.vectors(1, 4), 2, wrong), "the mask is over 6 items but the index holds 5"
+        )
 
     def test_what_cannot_be_searched_is_an_error_with_both_numbers(self, backend: Backend) -> None:
         index = backend.build(self.vectors(5, 4))

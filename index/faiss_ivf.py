@@ -1,0 +1,138 @@
+"""Inverted lists: vectors in cells round centres, of which a search opens the best few. Jégou et al. (2011), by Faiss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import faiss
+import numpy as np
+
+from index.faiss_flat import flat_over
+from index.files import read_record, write_record
+from index.searching import Found, Searcher, Traits, at_least
+from recsys.arrays import Float32
+from recsys.errors import ReleaseDamaged
+from recsys.masks import Mask
+from recsys.retrieval import check_vectors
+
+FILE = "lists.faiss"
+POINTS = 50
+"""Vectors that each centre is fitted to."""
+CODES = {"flat": "Flat", "sq8": "SQ8", "pq": "PQ{halves}x4fs"}
+Storage = Literal["flat", "sq8", "pq"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaissIvf(Searcher):
+    """Cells of k-means over the vectors as they are, opened by the inner product of query and centre.
+
+    Long vectors lie far from all others, so k-means gives them cells of their own, which inner products open first:
+    on factors this beats cells by direction and the lift to L2. ``storage``: what a cell holds of a vector: ``flat``
+    all of it, ``sq8`` a byte a dimension, ``pq`` 4 bits for every two (fast scan, André et al. 2017). Coded vectors
+    only choose ``refine`` · k candidates, which are scored by the release's own vectors: no second copy of those.
+
+    ``lists``: the Faiss index, ``asked``: it, or it with the refinement around it.
+    """
+
+    backend: ClassVar[str] = "faiss-ivf"
+    traits: ClassVar[Traits] = Traits(
+        mapped=True,
+        adds=True,
+        filters=True,
+        crashes=True,
+        memory="flat 4 d + 8, sq8 d + 8, pq d/4 + 8 bytes; sq8 and pq also read k · refine of the release's vectors",
+    )
+    vectors: Float32
+    lists: Any
+    asked: Any
+    flat: Any
+    storage: Storage
+    probes: int
+    refine: int
+
+    @classmethod
+    def build(
+        cls, vectors: Float32, storage: Storage = "sq8", cells: int = 0, probes: int = 192, refine: int = 4
+    ) -> FaissIvf:
+        """Find the centres and fill the cells. ``cells`` 0: 4 √n, the nearest power of two."""
+        at_least(0, cells=cells)
+        at_least(1, probes=probes, refine=refine)
+        if storage not in CODES:
+            raise ValueError(f"storage={storage!r}: choose one of {', '.join(CODES)}")
+        vectors = check_vectors(vectors)
+        n, d = vectors.shape
+        cells = min(cells or 2 ** round(np.log2(4 * np.sqrt(max(n, 1)))), max(n // 8, 1))
+        centres = _centres(vectors, cells)
+        # Cells are filled by distance and opened by inner product, so there are two quantizers over one set of centres.
+        nearest, best = faiss.IndexFlatL2(d), faiss.IndexFlatIP(d)
+        nearest.add(centres)
+        best.add(centres)
+        halves = d // 2 if d % 2 == 0 else d
+        lists = faiss.index_factory(d, f"IVF{cells},{CODES[storage].format(halves=halves)}", faiss.METRIC_INNER_PRODUCT)
+        lists.own_fields = False
+        lists.quantizer = nearest
+        if storage == "pq":
+            # A residual is short whatever the vector's length, so the few codes spend themselves on directions.
+            lists.by_residual = True
+        if n:
+            lists.train(vectors if storage == "sq8" else vectors[:: max(1, n // 100_000)])
+            lists.add(vectors)
+        lists.quantizer = best
+        best.this.disown()
+        lists.own_fields = True
+        return cls._over(vectors, lists, storage, probes, refine)
+
+    @classmethod
+    def _over(cls, vectors: Float32, lists: Any, storage: Storage, probes: int, refine: int) -> FaissIvf:
+        flat = flat_over(vectors)
+        asked = lists if storage == "flat" else faiss.IndexRefine(lists, flat)
+        return cls(vectors, lists, asked, flat, storage, probes, refine)
+
+    def at(self, width: int) -> FaissIvf:
+        """The same cells, more or fewer of them opened."""
+        return replace(self, probes=width)
+
+    def find(self, queries: Float32, k: int, reach: float = 1.0, allowed: Mask | None = None) -> Found:
+        """Open the best cells, and refine what was found by codes."""
+        probes = min(int(self.probes * reach) or 1, self.lists.nlist)
+        if allowed is None:
+            opened = faiss.SearchParametersIVF(nprobe=probes)  # type: ignore[attr-defined]
+        else:
+            chosen = faiss.IDSelectorBitmap(allowed.bits)
+            opened = faiss.SearchParametersIVF(nprobe=probes, sel=chosen)  # type: ignore[attr-defined]
+        if self.storage != "flat":
+            opened = faiss.IndexRefineSearchParameters(  # type: ignore[attr-defined]
+                k_factor=self.refine, base_index_params=opened
+            )
+        scores, rows = self.asked.search(queries, k, params=opened)
+        return rows, scores
+
+    def save(self, folder: Path) -> None:
+        """Write the cells; what refines them is the release's."""
+        faiss.write_index(self.lists, str(folder / FILE))
+        write_record(
+            folder, self.backend, self.shape, storage=self.storage, probes=self.probes, refine=self.refine
+        )
+
+    @classmethod
+    def load(cls, folder: Path, vectors: Float32) -> FaissIvf:
+        """Map the cells; those of fast scan are copied, being small."""
+        parameters = read_record(folder, cls.backend, vectors.shape)
+        lists = faiss.read_index(str(folder / FILE), faiss.IO_FLAG_MMAP_IFC)
+        if (lists.ntotal, lists.d) != vectors.shape:
+            raise ReleaseDamaged(f"{folder / FILE} is {(lists.ntotal, lists.d)}, the vectors are {vectors.shape}")
+        return cls._over(
+            vectors, lists, parameters["storage"], int(parameters["probes"]), int(parameters["refine"])
+        )
+
+
+def _centres(vectors: Float32, cells: int) -> Float32:
+    if not len(vectors):
+        return np.zeros((cells, vectors.shape[1]), np.float32)
+    sample = vectors[:: max(1, len(vectors) // (POINTS * cells))]
+    means = faiss.Kmeans(vectors.shape[1], cells, niter=8, seed=1, min_points_per_centroid=1)
+    means.train(sample)
+    centres: Float32 = means.centroids
+    return centres
