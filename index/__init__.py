@@ -29,6 +29,7 @@ BACKENDS: Table[Backend] = Table(
         "exact": "index.exact:Exact",
         "faiss-hnsw": "index.faiss_hnsw:FaissHnsw",
         "faiss-ivf": "index.faiss_ivf:FaissIvf",
+        "sharded": "index.sharded:Sharded",
         "voyager": "index.voyager_hnsw:VoyagerHnsw",
     },
     extra="serve",
@@ -36,5 +37,12 @@ BACKENDS: Table[Backend] = Table(
 
 
 def load(backend: str, folder: Path, vectors: Float32) -> VectorIndex:
-    """Open a saved index over the mapped vectors that it was built from."""
+    """Open a saved index over the mapped vectors that it was built from.
+
+    ReleaseDamaged if the files are not what was written. Files without a record of that are tried in a child first.
+    """
+    if (folder / "hnsw.faiss").exists() and not (folder / "index.json").exists():
+        from index.check import survive  # noqa: PLC0415  it reads the table above
+
+        survive(backend, folder, (vectors.shape[0], vectors.shape[1]))
     return BACKENDS[backend].load(folder, vectors)

@@ -29,7 +29,12 @@ class AnnoyForest(Searcher):
 
     backend: ClassVar[str] = "annoy"
     traits: ClassVar[Traits] = Traits(
-        mapped=True, adds=False, filters=False, crashes=True, memory="4 d + 16 bytes, and some 7 trees"
+        mapped=True,
+        adds=False,
+        filters=False,
+        walks=False,
+        crashes=True,
+        memory="4 d + 16 bytes, and some 7 trees",
     )
     vectors: Float32
     forest: Any

@@ -28,7 +28,12 @@ class Exact(Searcher):
 
     backend: ClassVar[str] = "exact"
     traits: ClassVar[Traits] = Traits(
-        mapped=True, adds=True, filters=True, crashes=False, memory="nothing but the release's vectors"
+        mapped=True,
+        adds=True,
+        filters=True,
+        walks=True,
+        crashes=False,
+        memory="nothing but the release's vectors",
     )
     vectors: Float32
 

@@ -38,7 +38,12 @@ class FaissHnsw(Searcher):
 
     backend: ClassVar[str] = "faiss-hnsw"
     traits: ClassVar[Traits] = Traits(
-        mapped=True, adds=True, filters=True, crashes=True, memory="8 neighbours + 16 bytes, and the release's vectors"
+        mapped=True,
+        adds=True,
+        filters=True,
+        walks=True,
+        crashes=True,
+        memory="8 neighbours + 16 bytes, and the release's vectors",
     )
     vectors: Float32
     graph: Any

@@ -41,6 +41,7 @@ class FaissIvf(Searcher):
         mapped=True,
         adds=True,
         filters=True,
+        walks=False,
         crashes=True,
         memory="flat 4 d + 8, sq8 d + 8, pq d/4 + 8 bytes; sq8 and pq also read k · refine of the release's vectors",
     )

@@ -20,7 +20,7 @@ def write_record(folder: Path, backend: str, shape: tuple[int, int], **parameter
     files = {
         file.name: {"bytes": file.stat().st_size, "xxh3": _checksum(file)}
         for file in sorted(folder.iterdir())
-        if file.name not in {RECORD, "backend.json"}
+        if file.is_file() and file.name not in {RECORD, "backend.json"}
     }
     record = {"backend": backend, "items": shape[0], "dimensions": shape[1], "parameters": parameters, "files": files}
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")

@@ -32,12 +32,14 @@ class Traits:
     ``mapped``: a worker maps its files and shares their pages; else it reads them into memory of its own.
     ``adds``: what its library offers for new items (the release's indexes never change: :mod:`index.growing` does).
     ``filters``: it skips items that are not allowed while it searches; else more are fetched than are asked for.
-    ``crashes``: its library may end the process on a damaged file. Search is safe under threads in every backend.
+    ``walks``: a search reads all over the release's vectors, so they belong to what it needs in memory; else it reads
+    the few that it scores. ``crashes``: its library may end the process on a damaged file. Search is safe under threads in every backend.
     """
 
     mapped: bool
     adds: bool
     filters: bool
+    walks: bool
     crashes: bool
     memory: str
 

@@ -29,7 +29,12 @@ class VoyagerHnsw(Searcher):
 
     backend: ClassVar[str] = "voyager"
     traits: ClassVar[Traits] = Traits(
-        mapped=False, adds=True, filters=False, crashes=True, memory="4 d + 8 neighbours + 24 bytes, in each worker"
+        mapped=False,
+        adds=True,
+        filters=False,
+        walks=False,
+        crashes=True,
+        memory="4 d + 8 neighbours + 24 bytes, in each worker",
     )
     vectors: Float32
     graph: Any

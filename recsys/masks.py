@@ -72,6 +72,11 @@ class Mask:
         """The mask over the items from ``start`` up to ``stop``, counted from 0."""
         return Mask.of(np.unpackbits(self.bits, count=self.items, bitorder="little")[start:stop].astype(bool))
 
+    def grown(self, items: int) -> Mask:
+        """With so many further items behind the others, all allowed."""
+        bools = np.unpackbits(self.bits, count=self.items, bitorder="little").astype(bool)
+        return Mask.of(np.concatenate([bools, np.ones(items, bool)]))
+
     def __and__(self, other: Mask) -> Mask:
         return Mask(self.bits & self._matching(other), self.items)
 

@@ -157,7 +157,9 @@ def engine_of(
         vectors, directions = fold_all(history, fold), _unit(fold.items)
         asked = {ITEMS_INDEX: (fold.items, vectors), SIMILAR_INDEX: (directions, directions)}
         for name, (over, queries) in asked.items():
-            built[name], report = indexes.build(over, queries, rng=rng, **settings.index)
+            built[name], report = indexes.build(
+                over, queries, rng=rng, target=settings.gate.index_recall, **settings.index
+            )
             reports[name] = report.as_dict()
     recent = settings.train.recent_items
     engine = Engine.of(

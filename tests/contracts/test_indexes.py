@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from index import BACKENDS, report
+from index import BACKENDS, measuring, report
 from index.exact import Exact
 from recsys.candidates import Candidates
 from recsys.errors import SettingsError
@@ -29,7 +29,7 @@ def test_recall_counts_distinct_items_by_their_true_scores():
 
     def recall(rows):
         flattering = np.full((1, len(rows)), 99, np.float32)
-        return report.recall_against_exact(vectors, query, Candidates(np.array([rows], np.int32), flattering))
+        return measuring.recall_against_exact(vectors, query, Candidates(np.array([rows], np.int32), flattering))
 
     assert recall([0, 1, 2]) == 1
     assert recall([0, 1, 3]) == 1, "equal scores have no order"
@@ -48,7 +48,7 @@ def test_auto_searches_small_catalogues_exactly():
 def test_a_poor_index_is_measured_to_be_poor():
     vectors = VectorIndexContract().vectors(3000, 16)
     index, measured = report.build(
-        vectors, vectors[:200], rng=np.random.default_rng(0), backend="faiss-ivf", cells=30, probes=2
+        vectors, vectors[:200], rng=np.random.default_rng(0), backend="faiss-ivf", cells=8, probes=1
     )
     assert index.shape == (3000, 16)
     assert measured.recall[100] < 0.9
