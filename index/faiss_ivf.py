@@ -33,7 +33,7 @@ class FaissIvf(Searcher):
     all of it, ``sq8`` a byte a dimension, ``pq`` 4 bits for every two (fast scan, André et al. 2017). Coded vectors
     only choose ``refine`` · k candidates, which are scored by the release's own vectors: no second copy of those.
 
-    ``lists``: the Faiss index, ``asked``: it, or it with the refinement around it.
+    ``lists``: the Faiss index, ``asked``: it, or it with the refinement around it; ``usual``: how it is asked, made once.
     """
 
     backend: ClassVar[str] = "faiss-ivf"
@@ -52,6 +52,7 @@ class FaissIvf(Searcher):
     storage: Storage
     probes: int
     refine: int
+    usual: Any
 
     @classmethod
     def build(
@@ -89,24 +90,19 @@ class FaissIvf(Searcher):
     def _over(cls, vectors: Float32, lists: Any, storage: Storage, probes: int, refine: int) -> FaissIvf:
         flat = flat_over(vectors)
         asked = lists if storage == "flat" else faiss.IndexRefine(lists, flat)
-        return cls(vectors, lists, asked, flat, storage, probes, refine)
+        return cls(vectors, lists, asked, flat, storage, probes, refine, _opened(storage, probes, refine))
 
     def at(self, width: int) -> FaissIvf:
         """The same cells, more or fewer of them opened."""
-        return replace(self, probes=width)
+        return replace(self, probes=width, usual=_opened(self.storage, width, self.refine))
 
     def find(self, queries: Float32, k: int, reach: float = 1.0, allowed: Mask | None = None) -> Found:
         """Open the best cells, and refine what was found by codes."""
-        probes = min(int(self.probes * reach) or 1, self.lists.nlist)
-        if allowed is None:
-            opened = faiss.SearchParametersIVF(nprobe=probes)  # type: ignore[attr-defined]
-        else:
-            chosen = faiss.IDSelectorBitmap(allowed.bits)
-            opened = faiss.SearchParametersIVF(nprobe=probes, sel=chosen)  # type: ignore[attr-defined]
-        if self.storage != "flat":
-            opened = faiss.IndexRefineSearchParameters(  # type: ignore[attr-defined]
-                k_factor=self.refine, base_index_params=opened
-            )
+        opened = self.usual
+        if reach != 1 or allowed is not None:
+            # Faiss holds the cells to those there are.
+            chosen = None if allowed is None else faiss.IDSelectorBitmap(allowed.bits)
+            opened = _opened(self.storage, int(self.probes * reach), self.refine, chosen)
         scores, rows = self.asked.search(queries, k, params=opened)
         return rows, scores
 
@@ -127,6 +123,16 @@ class FaissIvf(Searcher):
         return cls._over(
             vectors, lists, parameters["storage"], int(parameters["probes"]), int(parameters["refine"])
         )
+
+
+def _opened(storage: Storage, probes: int, refine: int, chosen: Any = None) -> Any:
+    """How Faiss is told to search."""
+    opened = faiss.SearchParametersIVF(nprobe=max(probes, 1), sel=chosen)  # type: ignore[attr-defined]
+    if storage == "flat":
+        return opened
+    return faiss.IndexRefineSearchParameters(  # type: ignore[attr-defined]
+        k_factor=refine, base_index_params=opened
+    )
 
 
 def _centres(vectors: Float32, cells: int) -> Float32:

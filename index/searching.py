@@ -149,11 +149,15 @@ def over_subset(vectors: Float32, queries: Float32, k: int, allowed: Mask) -> Fo
 
 def scored(vectors: Float32, queries: Float32, rows: np.ndarray) -> Found:
     """Rows that a library found, (q, m), by their inner products in float32: best first, -1 last."""
-    products = np.matmul(vectors[rows], queries[:, :, None])[:, :, 0]
+    products = np.empty(rows.shape, np.float32)
+    # One after the other: the vectors of one query's items fit the cache, those of a batch do not.
+    for place, query in enumerate(queries):
+        np.dot(vectors[rows[place]], query, out=products[place])
     if rows.min() < 0:
         products = np.where(rows >= 0, products, np.float32(-np.inf))
     order = np.argsort(-products, axis=1, kind="stable")
-    return np.take_along_axis(rows, order, axis=1), np.take_along_axis(products, order, axis=1)
+    lines = np.arange(len(rows))[:, None]
+    return rows[lines, order], products[lines, order]
 
 
 def _first_allowed(rows: np.ndarray, scores: Float32, allowed: Mask, k: int) -> Found:
