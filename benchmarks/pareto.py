@@ -6,15 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
 
-def plot(result: Mapping[str, Any], path: Path) -> None:
+
+def draw(result: Mapping[str, Any], path: Path) -> None:
     """One line a build over its search widths: down and to the right is better."""
-    import matplotlib as mpl  # noqa: PLC0415  only where pictures are made
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415  after its backend is chosen
-
-    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
     for name, points in _lines(result):
         axes.plot(*zip(*points, strict=True), marker="o", markersize=4, label=name)
     axes.axvline(0.98, color="grey", linewidth=0.8, linestyle=":")
@@ -24,7 +22,6 @@ def plot(result: Mapping[str, Any], path: Path) -> None:
     axes.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 def _lines(result: Mapping[str, Any]) -> Iterator[tuple[str, list[tuple[float, float]]]]:
@@ -32,5 +29,7 @@ def _lines(result: Mapping[str, Any]) -> Iterator[tuple[str, list[tuple[float, f
     for row in result["rows"]:
         storage = row["params"].get("storage", "")
         # The axis has no place for 1.
-        lines.setdefault(f"{row['backend']} {storage}".strip(), []).append((min(row["recall@100"], 0.9999), row["p50_ms"]))
+        lines.setdefault(f"{row['backend']} {storage}".strip(), []).append(
+            (min(row["recall@100"], 0.9999), row["p50_ms"])
+        )
     yield from lines.items()

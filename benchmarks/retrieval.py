@@ -18,12 +18,13 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.raw import Call, raw_call
-from benchmarks.vectors import vectors_of
+from benchmarks.vectors import FAMILIES, vectors_of
 from benchmarks.worker import private_megabytes
 from index import BACKENDS, load
 from index.exact import Exact
 from index.measuring import Truth, file_bytes, resident_bytes
 from recsys.arrays import Float32
+from recsys.errors import unknown_choice
 from recsys.masks import Mask
 from recsys.vocabulary import load_mapped
 
@@ -37,35 +38,33 @@ ENOUGH = 0.98
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """One build, searched at several widths; ``key`` is what the width is called."""
+    """One build; ``steps``: the options that widen its search, ever further."""
 
     backend: str
     options: dict[str, Any]
-    key: str = ""
-    widths: tuple[int, ...] = ()
+    steps: tuple[dict[str, int], ...] = ({},)
 
 
+REFINED = ((8, 4), (16, 4), (32, 4), (32, 10), (64, 10), (128, 10), (128, 20), (256, 20), (512, 20))
 SWEEPS = (
     Sweep("exact", {}),
-    Sweep("faiss-ivf", {"storage": "flat"}, "probes", (8, 16, 32, 64, 128, 256)),
-    Sweep("faiss-ivf", {"storage": "sq8", "refine": 2}, "probes", (8, 16, 32, 64, 128, 256, 512)),
-    Sweep("faiss-ivf", {"storage": "pq", "refine": 4}, "probes", (8, 16, 32, 64, 128, 256, 512)),
-    Sweep("faiss-ivf", {"storage": "pq", "refine": 10}, "probes", (32, 64, 128, 256, 512)),
-    Sweep("faiss-hnsw", {"neighbours": 16}, "search_width", (100, 200, 400, 800)),
-    Sweep("voyager", {"neighbours": 16}, "search_width", (100, 200, 400, 800)),
-    Sweep("annoy", {"trees": 50}, "search_nodes", (25, 100, 400)),
+    Sweep("faiss-ivf", {"storage": "pq"}, tuple({"probes": p, "refine": r} for p, r in REFINED)),
+    Sweep("faiss-ivf", {"storage": "sq8"}, tuple({"probes": p, "refine": 2} for p in (16, 32, 64, 128, 256, 512))),
+    Sweep("faiss-ivf", {"storage": "flat"}, tuple({"probes": p} for p in (16, 32, 64, 128, 256))),
+    Sweep("faiss-hnsw", {"neighbours": 16}, tuple({"search_width": w} for w in (100, 200, 400, 800))),
+    Sweep("voyager", {"neighbours": 16}, tuple({"search_width": w} for w in (100, 200, 400))),
+    Sweep("annoy", {"trees": 50}, tuple({"search_nodes": s} for s in (25, 100, 400))),
 )
 
 
 def measure(vectors: str = "synthetic:100000x64", backends: Iterable[str] = ()) -> dict[str, Any]:
-    """Every backend, or those named, over the vectors that ``vectors`` names: rows, and filtered search by the quickest.
+    """Every backend, or those named, over the vectors of that name: rows, and filtered search by the quickest.
 
     ``bytes_per_vector`` counts what searching needs in memory, the release's vectors too where a backend walks over
     them; ``file_bytes_per_vector`` the index's own files. ``vs_raw_*``: our time by the bare library call's.
     """
+    check_names(vectors, backends)
     chosen = set(backends) or {sweep.backend for sweep in SWEEPS}
-    for name in chosen:
-        BACKENDS[name]
     items, users = vectors_of(vectors)
     items, users = np.ascontiguousarray(items), np.ascontiguousarray(users)
     truth = Truth.of(items, users)
@@ -88,6 +87,16 @@ def measure(vectors: str = "synthetic:100000x64", backends: Iterable[str] = ()) 
     }
 
 
+def check_names(vectors: str, backends: Iterable[str]) -> None:
+    """ValueError for vectors or a backend that cannot be measured, before anything is."""
+    if vectors.partition(":")[0] not in FAMILIES:
+        raise ValueError(f"unknown vectors {vectors!r}, choose als:DATASET, glove or synthetic:NxD")
+    known = {sweep.backend for sweep in SWEEPS}
+    for name in backends:
+        if name not in known:
+            raise ValueError(unknown_choice("index backend", name, known))
+
+
 def _rows(sweep: Sweep, truth: Truth) -> Iterator[tuple[Any, dict[str, Any]]]:
     start = time.perf_counter()
     built: Any = BACKENDS[sweep.backend].build(truth.vectors, **sweep.options)
@@ -104,13 +113,13 @@ def _rows(sweep: Sweep, truth: Truth) -> Iterator[tuple[Any, dict[str, Any]]]:
         private = private_megabytes(sweep.backend, folder, vectors, queries)
         files = file_bytes(built)
         del built
-        for width in sweep.widths or (0,):
-            at = index.at(width) if width else index
+        for step in sweep.steps:
+            at = index.at(**step) if step else index
             found = at.search(truth.queries, K)
             with _threads(1):
                 row = {
                     "backend": sweep.backend,
-                    "params": {**sweep.options, **({sweep.key: width} if width else {})},
+                    "params": {**sweep.options, **step},
                     "recall@10": round(truth.recall(found, 10), 4),
                     "recall@100": round(truth.recall(found, 100), 4),
                     **_speed(at, truth.queries),

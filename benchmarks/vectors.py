@@ -1,4 +1,4 @@
-"""Item and user vectors that retrieval is measured on, by name: ``als:gowalla``, ``glove``, ``synthetic:1000000x64``."""
+"""Items and users that retrieval is measured on, by name: ``als:gowalla``, ``glove``, ``synthetic:1000000x64``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from recsys.arrays import Float32
 from recsys.datasets import load
 from recsys.errors import DataError, MissingExtra
 from recsys.interactions import interactions_of
+from recsys.users import History, fold_all
+from training.models import MODELS
 
 QUERIES = 1000
 """Users asked for."""
@@ -27,10 +29,8 @@ Vectors = tuple[Float32, Float32]
 
 
 def vectors_of(name: str) -> Vectors:
-    """The items and users that ``name`` says; ValueError for a name of none of the three forms."""
+    """The items and users that ``name`` says."""
     kind, _, rest = name.partition(":")
-    if kind not in FAMILIES:
-        raise ValueError(f"unknown vectors {name!r}, choose als:DATASET, glove or synthetic:NxD")
     return FAMILIES[kind](rest)
 
 
@@ -61,15 +61,12 @@ def synthetic(shape: str) -> Vectors:
 
 def als(dataset: str) -> Vectors:
     """Factors that `als` learns of a public data set, d = 64, and users drawn at random."""
-    from training.models.als import Als  # noqa: PLC0415  its libraries take seconds to import
-
+    chosen = {"factors": 64, "regularization": 10.0, "alpha": 40.0, "iterations": 10}
     log = load(dataset or "gowalla", os.environ)
     data = interactions_of(log.events, log.kinds)
-    learned = Als(factors=64, regularization=10.0, alpha=40.0, iterations=10).fit(data, np.random.default_rng(0), threads=0)
+    learned = MODELS["als"].model_validate(chosen).fit(data, np.random.default_rng(0), threads=0)
     if learned.fold is None:
         raise DataError(f"no vectors were learned of {dataset!r}")
-    from recsys.users import History, fold_all  # noqa: PLC0415  beside its only use
-
     users = fold_all(History.of(data), learned.fold)
     return learned.fold.items, users[np.random.default_rng(1).permutation(len(users))[:QUERIES]]
 

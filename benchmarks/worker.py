@@ -1,4 +1,4 @@
-"""A second worker's memory: a process that loads an index over mapped vectors, searches, and says what it did not share."""
+"""A second worker's memory: a process that loads an index, searches, and says what it does not share."""
 
 from __future__ import annotations
 

@@ -55,9 +55,9 @@ class AnnoyForest(Searcher):
         forest.build(trees)
         return cls(vectors, forest, search_nodes)
 
-    def at(self, width: int) -> AnnoyForest:
+    def at(self, search_nodes: int) -> AnnoyForest:
         """The same trees, searched at another width."""
-        return replace(self, search_nodes=width)
+        return replace(self, search_nodes=search_nodes)
 
     def find(self, queries: Float32, k: int, reach: float = 1.0, allowed: Mask | None = None) -> Found:  # noqa: ARG002
         """Ask one query after the other, and score what comes."""
@@ -81,5 +81,7 @@ class AnnoyForest(Searcher):
         if len(vectors):
             forest.load(str(folder / FILE))
         if forest.get_n_items() != len(vectors):
-            raise ReleaseDamaged(f"{folder / FILE} holds {forest.get_n_items()} items, there are {len(vectors)} vectors")
+            raise ReleaseDamaged(
+                f"{folder / FILE} holds {forest.get_n_items()} items, there are {len(vectors)} vectors"
+            )
         return cls(vectors, forest, int(parameters["search_nodes"]))

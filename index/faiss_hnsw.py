@@ -64,6 +64,8 @@ class FaissHnsw(Searcher):
         lifts = np.sqrt(np.maximum(squares.max(initial=0.0) - squares, 0))
         graph = faiss.IndexHNSWFlat(vectors.shape[1] + 1, neighbours, faiss.METRIC_L2)
         graph.hnsw.efConstruction = build_width
+        # Links that the pruning leaves over still lead to items that nothing else leads to.
+        graph.keep_max_size_level0 = True
         # Faiss shuffles what one call adds: only small batches are inserted in their order.
         start = 0
         while start < len(order):
@@ -85,16 +87,16 @@ class FaissHnsw(Searcher):
         graph.storage = flat
         return cls(vectors, graph, flat, search_width, _wide(search_width))
 
-    def at(self, width: int) -> FaissHnsw:
+    def at(self, search_width: int) -> FaissHnsw:
         """The same graph, searched at another width."""
-        return replace(self, search_width=width, usual=_wide(width))
+        return replace(self, search_width=search_width, usual=_wide(search_width))
 
     def find(self, queries: Float32, k: int, reach: float = 1.0, allowed: Mask | None = None) -> Found:
         """Walk the graph from its top, keeping ``search_width`` candidates and at least k."""
         width = max(int(self.search_width * reach), k)
         if allowed is not None:
             chosen = faiss.IDSelectorBitmap(allowed.bits)
-            wide = faiss.SearchParametersHNSW(efSearch=width, sel=chosen)  # type: ignore[attr-defined]
+            wide = faiss.SearchParametersHNSW(efSearch=width, sel=chosen)
         else:
             wide = self.usual if width == self.search_width else _wide(width)
         scores, rows = self.graph.search(queries, k, params=wide)
@@ -128,7 +130,7 @@ class FaissHnsw(Searcher):
 
 
 def _wide(width: int) -> Any:
-    return faiss.SearchParametersHNSW(efSearch=width)  # type: ignore[attr-defined]
+    return faiss.SearchParametersHNSW(efSearch=width)
 
 
 def _renumber(hnsw: Any, order: Int32) -> None:

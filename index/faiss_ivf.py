@@ -1,4 +1,4 @@
-"""Inverted lists: vectors in cells round centres, of which a search opens the best few. Jégou et al. (2011), by Faiss."""
+"""Inverted lists: vectors in cells round centres, of which a search opens a few. Jégou et al. (2011), by Faiss."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class FaissIvf(Searcher):
     all of it, ``sq8`` a byte a dimension, ``pq`` 4 bits for every two (fast scan, André et al. 2017). Coded vectors
     only choose ``refine`` · k candidates, which are scored by the release's own vectors: no second copy of those.
 
-    ``lists``: the Faiss index, ``asked``: it, or it with the refinement around it; ``usual``: how it is asked, made once.
+    ``lists``: the Faiss index; ``asked``: it, or it with refinement around it; ``usual``: how it is asked, made once.
     """
 
     backend: ClassVar[str] = "faiss-ivf"
@@ -92,9 +92,10 @@ class FaissIvf(Searcher):
         asked = lists if storage == "flat" else faiss.IndexRefine(lists, flat)
         return cls(vectors, lists, asked, flat, storage, probes, refine, _opened(storage, probes, refine))
 
-    def at(self, width: int) -> FaissIvf:
-        """The same cells, more or fewer of them opened."""
-        return replace(self, probes=width, usual=_opened(self.storage, width, self.refine))
+    def at(self, probes: int, refine: int | None = None) -> FaissIvf:
+        """The same cells, more or fewer of them opened, and of what they hold more or less refined."""
+        refine = refine or self.refine
+        return replace(self, probes=probes, refine=refine, usual=_opened(self.storage, probes, refine))
 
     def find(self, queries: Float32, k: int, reach: float = 1.0, allowed: Mask | None = None) -> Found:
         """Open the best cells, and refine what was found by codes."""
@@ -109,9 +110,7 @@ class FaissIvf(Searcher):
     def save(self, folder: Path) -> None:
         """Write the cells; what refines them is the release's."""
         faiss.write_index(self.lists, str(folder / FILE))
-        write_record(
-            folder, self.backend, self.shape, storage=self.storage, probes=self.probes, refine=self.refine
-        )
+        write_record(folder, self.backend, self.shape, storage=self.storage, probes=self.probes, refine=self.refine)
 
     @classmethod
     def load(cls, folder: Path, vectors: Float32) -> FaissIvf:
@@ -120,19 +119,15 @@ class FaissIvf(Searcher):
         lists = faiss.read_index(str(folder / FILE), faiss.IO_FLAG_MMAP_IFC)
         if (lists.ntotal, lists.d) != vectors.shape:
             raise ReleaseDamaged(f"{folder / FILE} is {(lists.ntotal, lists.d)}, the vectors are {vectors.shape}")
-        return cls._over(
-            vectors, lists, parameters["storage"], int(parameters["probes"]), int(parameters["refine"])
-        )
+        return cls._over(vectors, lists, parameters["storage"], int(parameters["probes"]), int(parameters["refine"]))
 
 
 def _opened(storage: Storage, probes: int, refine: int, chosen: Any = None) -> Any:
     """How Faiss is told to search."""
-    opened = faiss.SearchParametersIVF(nprobe=max(probes, 1), sel=chosen)  # type: ignore[attr-defined]
+    opened = faiss.SearchParametersIVF(nprobe=max(probes, 1), sel=chosen)
     if storage == "flat":
         return opened
-    return faiss.IndexRefineSearchParameters(  # type: ignore[attr-defined]
-        k_factor=refine, base_index_params=opened
-    )
+    return faiss.IndexRefineSearchParameters(k_factor=refine, base_index_params=opened)
 
 
 def _centres(vectors: Float32, cells: int) -> Float32:

@@ -1,4 +1,4 @@
-"""An index's files and the record beside them, so that what is damaged or foreign is refused before a library reads it."""
+"""An index's files and the record beside them: what is damaged or foreign is refused before a library reads it."""
 
 from __future__ import annotations
 
@@ -54,4 +54,4 @@ def read_record(folder: Path, backend: str, shape: tuple[int, ...]) -> Mapping[s
 def _checksum(path: Path) -> str:
     if not path.stat().st_size:
         return xxhash.xxh3_64_hexdigest(b"")
-    return xxhash.xxh3_64_hexdigest(np.memmap(path, np.uint8, "r"))
+    return xxhash.xxh3_64_hexdigest(np.memmap(path, np.uint8, "r").data)

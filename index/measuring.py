@@ -22,7 +22,7 @@ TIMED = 200
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Truth:
-    """What exact search finds for ``queries``, float32 (q, d), over ``vectors``, float32 (n, d): asked once, used often.
+    """What exact search finds for ``queries``, float32 (q, d), over ``vectors``, float32 (n, d), asked once.
 
     ``reach``: depth → float32 (q,), the score that an item of the right answer has at least.
     """

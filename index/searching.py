@@ -29,11 +29,12 @@ Found = tuple[np.ndarray, Float32]
 class Traits:
     """What a backend is like.
 
-    ``mapped``: a worker maps its files and shares their pages; else it reads them into memory of its own.
-    ``adds``: what its library offers for new items (the release's indexes never change: :mod:`index.growing` does).
-    ``filters``: it skips items that are not allowed while it searches; else more are fetched than are asked for.
-    ``walks``: a search reads all over the release's vectors, so they belong to what it needs in memory; else it reads
-    the few that it scores. ``crashes``: its library may end the process on a damaged file. Search is safe under threads in every backend.
+    ``mapped``: a worker maps its files and shares their pages; else it reads them into memory of its own. ``adds``: its
+    library takes new items (a release's index never changes, :mod:`index.growing` does). ``filters``: it skips items
+    that are not allowed while it searches; else more are fetched than are asked for. ``walks``: a search reads all over
+    the release's vectors, so they belong to what it needs in memory; else it reads the few that it scores. ``crashes``:
+    its library may end the process on a damaged file. ``memory``: its own files, for each vector.
+    Search is safe under threads in every backend.
     """
 
     mapped: bool
@@ -80,7 +81,7 @@ class Searcher(ABC):
 
     def search(self, queries: Float32, k: int, allowed: Mask | None = None) -> Candidates:
         """The k items of largest inner product with each query, among those allowed."""
-        queries = check_queries(queries, self.vectors.shape, k)  # type: ignore[arg-type]  (n, d)
+        queries = check_queries(queries, self.shape, k)
         if allowed is not None:
             return pad(*self._under(queries, k, check_mask(allowed, len(self.vectors))), k)
         best = min(k, len(self.vectors))

@@ -29,36 +29,35 @@ MARGIN = 0.2
 """``auto`` aims above the target by this share of what is left to 1: the gate measures with other luck."""
 
 PROBES = (8, 16, 32, 64, 128, 256, 512, 1024)
+REFINED = ((8, 4), (16, 4), (32, 4), (32, 10), (64, 10), (128, 10), (128, 20), (256, 20), (512, 20), (1024, 40))
 WIDTHS = (100, 150, 200, 300, 400, 600, 800, 1200)
 
 
 class Tunable(VectorIndex, Protocol):
     """An index whose search can be widened without building it anew."""
 
-    def at(self, width: int) -> Self:
-        """The same index, searched at another width."""
+    def at(self, **step: int) -> Self:
+        """The same index, searched with other options."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A backend and its options; ``key`` names the one that widens its search, over ``widths``.
+    """A backend and its options; ``steps``: the options that widen its search, ever further.
 
     ``growth``: how the time of a query grows, as a power of the number of items, when recall is kept.
     """
 
     backend: str
     options: Mapping[str, Any]
-    key: str
-    widths: tuple[int, ...]
+    steps: tuple[dict[str, int], ...]
     growth: float
 
 
 CANDIDATES = (
-    Candidate("faiss-ivf", {"storage": "sq8", "refine": 2}, "probes", PROBES, 0.6),
-    Candidate("faiss-ivf", {"storage": "pq", "refine": 4}, "probes", PROBES, 0.5),
-    Candidate("faiss-ivf", {"storage": "pq", "refine": 10}, "probes", PROBES, 0.5),
-    Candidate("faiss-hnsw", {"neighbours": 16}, "search_width", WIDTHS, 0.25),
+    Candidate("faiss-ivf", {"storage": "sq8"}, tuple({"probes": p, "refine": 2} for p in PROBES), 0.6),
+    Candidate("faiss-ivf", {"storage": "pq"}, tuple({"probes": p, "refine": r} for p, r in REFINED), 0.5),
+    Candidate("faiss-hnsw", {"neighbours": 16}, tuple({"search_width": w} for w in WIDTHS), 0.25),
 )
 """What is tried. Backends that every worker holds a copy of, or that no factors were found to favour, are not."""
 
@@ -95,7 +94,8 @@ def tune(
     aim = target + MARGIN * (1 - target)
     rows = np.sort(rng.permutation(len(vectors))[:SAMPLE])
     truth = Truth.of(np.ascontiguousarray(vectors[rows]), queries)
-    curve, ranked = [], []
+    curve: list[Measured] = []
+    ranked: list[tuple[float, int, Candidate]] = []
     for candidate in CANDIDATES:
         points = _sweep(candidate, truth, aim, bytes_per_vector)[1]
         curve += points
@@ -123,12 +123,12 @@ def _sweep(
     if limit is not None and size > limit:
         return None, []
     points: list[Measured] = []
-    for width in candidate.widths:
-        index = built.at(width)
+    for step in candidate.steps:
+        index = built.at(**step)
         recall = truth.recall(index.search(truth.queries, 100), 100)
         milliseconds, _ = query_milliseconds(index, truth.queries, 100)
-        options = {**candidate.options, candidate.key: width}
+        options = {**candidate.options, **step}
         points.append(Measured(candidate.backend, options, n, round(recall, 5), milliseconds, took, size))
-        if recall >= aim or (candidate.key == "probes" and width > 2 * math.sqrt(n)):
+        if recall >= aim or step.get("probes", 0) > 2 * math.sqrt(n):
             break
-    return built.at(points[-1].options[candidate.key]), points
+    return index, points

@@ -56,9 +56,9 @@ class VoyagerHnsw(Searcher):
                 graph.add_items(vectors[rows], ids=rows)
         return cls(vectors, graph, search_width)
 
-    def at(self, width: int) -> VoyagerHnsw:
+    def at(self, search_width: int) -> VoyagerHnsw:
         """The same graph, searched at another width."""
-        return replace(self, search_width=width)
+        return replace(self, search_width=search_width)
 
     def find(self, queries: Float32, k: int, reach: float = 1.0, allowed: Mask | None = None) -> Found:  # noqa: ARG002
         """Walk the graph from its top, and score what comes."""

@@ -1,4 +1,4 @@
-"""Which items may be answered: a bit an item, so that a catalogue of a million is 125 kB and masks combine in microseconds."""
+"""Which items may be answered, a bit an item: 125 kB for a million, combined in microseconds."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from recsys.errors import MissingExtra, unknown_choice
 T = TypeVar("T")
 
 
-EXTRAS: Mapping[str, str] = MappingProxyType({"torch": "deep"})
+EXTRAS: Mapping[str, str] = MappingProxyType({"annoy": "ann", "torch": "deep", "voyager": "ann"})
 """Libraries that have an extra of their own, whichever table asks for them."""
 
 

@@ -134,3 +134,25 @@ def _shown(row: Mapping[str, Any], *names: str) -> list[str]:
 
 def _cell(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
+
+
+def print_retrieval(console: Console, document: Mapping[str, Any]) -> None:
+    """What index backends did over their ranges, and filtered search, as tables."""
+    title = f"{document['vectors']}: {document['items']:,} × {document['dimensions']}, top 100"
+    measured = Table(
+        "backend", "options", "recall@100", "p50 ms", "p99 ms", "q/s 1", "q/s 2", "build s", "load ms", "B/vector",
+        "to raw", "batch", title=title, title_justify="left",
+    )  # fmt: skip
+    for row in document["rows"]:
+        options = ", ".join(f"{key} {value}" for key, value in row["params"].items())
+        figures = (
+            f"{row['recall@100']:.4f}", f"{row['p50_ms']:.3f}", f"{row['p99_ms']:.3f}", f"{row['qps_1']:,.0f}",
+            f"{row['qps_2']:,.0f}", f"{row['build_s']:.1f}", f"{row['load_ms']:.1f}", f"{row['bytes_per_vector']:,.0f}",
+            f"{row['vs_raw_single']:.2f}", f"{row['vs_raw_batch']:.2f}",
+        )  # fmt: skip
+        measured.add_row(row["backend"], options, *figures)
+    console.print(measured)
+    filtered = Table("allowed", "plan", "recall@100", "p50 ms", title="filtered", title_justify="left")
+    for row in document["filtered"]:
+        filtered.add_row(f"{row['selectivity']:.1%}", row["plan"], f"{row['recall@100']:.4f}", f"{row['p50_ms']:.3f}")
+    console.print(filtered)

@@ -84,8 +84,7 @@ def test_als_beats_popularity_on_the_time_split_of_ml_100k(settings):
 def test_a_poor_index_is_refused_and_the_old_release_stays(tmp_path, home):
     shutil.copytree(home / "var/releases", tmp_path / "var/releases")
     (tmp_path / "recsys.toml").write_text(
-        '[state]\nurl = "memory://"\n'
-        '[index]\nbackend = "faiss-ivf"\ncells = 8\nprobes = 1\n'
+        '[state]\nurl = "memory://"\n[index]\nbackend = "faiss-ivf"\ncells = 8\nprobes = 1\n'
     )
     settings = load_settings(tmp_path / "recsys.toml", {})
     store = ReleaseStore(settings.releases.folder)

@@ -11,7 +11,8 @@ import typer
 from rich.console import Console
 
 from recsys.cli.options import AsJson, Config, extra, print_json, settings_of
-from recsys.terminal import print_rows, print_segments
+from recsys.errors import SettingsError
+from recsys.terminal import print_retrieval, print_rows, print_segments
 
 app = typer.Typer()
 bench_app = typer.Typer(help="Measure and compare.", no_args_is_help=True)
@@ -95,6 +96,41 @@ def bench_models(
             print_rows(console, documents[-1])
     if as_json:
         print_json(documents[0] if len(documents) == 1 else documents)
+
+
+@bench_app.command(
+    "retrieval",
+    epilog="Examples: `recsys bench retrieval` · `recsys bench retrieval --vectors glove --backend voyager` · "
+    "`recsys bench retrieval --vectors synthetic:1000000x64 --json`",
+)
+def bench_retrieval(
+    *,
+    vectors: Annotated[
+        str, typer.Option(help="als:DATASET, glove or synthetic:NxD.", metavar="NAME")
+    ] = "synthetic:100000x64",
+    backend: Annotated[
+        list[str] | None, typer.Option(help="An index backend; may be given several times. Without it all.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw recall against time into this PNG.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Recall, time and memory of every index backend over its range, the bare library call beside ours."""
+    with extra("train"):
+        from benchmarks.retrieval import check_names, measure
+    try:
+        check_names(vectors, backend or ())
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    if plot is not None:
+        with extra("report"):
+            from benchmarks.pareto import draw
+    document = measure(vectors, backend or ())
+    if plot is not None:
+        draw(document, plot)
+    if as_json:
+        print_json(document)
+    else:
+        print_retrieval(Console(), document)
 
 
 @bench_app.command("speed", epilog="Examples: `recsys bench speed` · `recsys bench speed loop --folder results`")

@@ -57,7 +57,9 @@ def test_a_poor_index_is_measured_to_be_poor():
 
 def test_an_unknown_backend_or_option_is_refused_with_the_choices():
     vectors, rng = np.ones((2, 2), np.float32), np.random.default_rng(0)
-    with pytest.raises(SettingsError, match="unknown index backend 'hsnw', choose one of annoy, auto, exact, faiss-hnsw, faiss-ivf, "):
+    with pytest.raises(
+        SettingsError, match="unknown index backend 'hsnw', choose one of annoy, auto, exact, faiss-hnsw, faiss-ivf, "
+    ):
         report.build(vectors, vectors, rng=rng, backend="hsnw")
     with pytest.raises(SettingsError, match=r"exact cannot be built with \{'leaves': 3\}"):
         report.build(vectors, vectors, rng=rng, backend="exact", leaves=3)
