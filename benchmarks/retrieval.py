@@ -18,7 +18,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.raw import Call, raw_call
-from benchmarks.vectors import FAMILIES, vectors_of
+from benchmarks.vectors import FAMILIES, shape_of, vectors_of
 from benchmarks.worker import private_megabytes
 from index import BACKENDS, load
 from index.exact import Exact
@@ -91,6 +91,8 @@ def check_names(vectors: str, backends: Iterable[str]) -> None:
     """ValueError for vectors or a backend that cannot be measured, before anything is."""
     if vectors.partition(":")[0] not in FAMILIES:
         raise ValueError(f"unknown vectors {vectors!r}, choose als:DATASET, glove or synthetic:NxD")
+    if vectors.startswith("synthetic"):
+        shape_of(vectors.partition(":")[2])
     known = {sweep.backend for sweep in SWEEPS}
     for name in backends:
         if name not in known:

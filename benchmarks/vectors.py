@@ -41,9 +41,7 @@ def synthetic(shape: str) -> Vectors:
     a million the longest is 30 times the shortest. Users are what folding in makes of them: sums of a few items, the
     long ones oftener, and something of their own. Every backend finds them harder than gowalla's.
     """
-    if not (found := re.fullmatch(r"(\d+)x(\d+)", shape)) or not int(found[1]) or not int(found[2]):
-        raise ValueError(f"synthetic vectors {shape!r}: NxD was wanted, such as 1000000x64")
-    n, d = int(found[1]), int(found[2])
+    n, d = shape_of(shape)
     rng = np.random.default_rng(7)
     spectrum = ((1 + np.arange(d)) ** -0.25).astype(np.float32)
     centres = _unit(rng.standard_normal((CLUSTERS, d), np.float32) * spectrum)
@@ -57,6 +55,13 @@ def synthetic(shape: str) -> Vectors:
     users = _unit(np.einsum("qm,qmd->qd", shares, items[taken]))
     users = users + np.float32(0.2) * _unit(rng.standard_normal((QUERIES, d), np.float32) * spectrum)
     return items, users
+
+
+def shape_of(shape: str) -> tuple[int, int]:
+    """(n, d) of ``NxD``; ValueError for anything else."""
+    if not (found := re.fullmatch(r"(\d+)x(\d+)", shape)) or not int(found[1]) or not int(found[2]):
+        raise ValueError(f"synthetic vectors {shape!r}: NxD was wanted, such as 1000000x64")
+    return int(found[1]), int(found[2])
 
 
 def als(dataset: str) -> Vectors:

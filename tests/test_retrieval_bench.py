@@ -1,0 +1,59 @@
+"""`recsys bench retrieval` on few vectors: what it reports, and what it refuses."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks.retrieval import measure
+from benchmarks.vectors import vectors_of
+
+
+def test_rows_say_what_the_issue_asks_for(tmp_path):
+    document = measure("synthetic:2000x8", ["exact", "faiss-ivf"])
+    wanted = {
+        "backend", "params", "recall@10", "recall@100", "p50_ms", "p99_ms", "qps_1", "qps_2", "build_s", "load_ms",
+        "bytes_per_vector", "vs_raw_single", "vs_raw_batch",
+    }  # fmt: skip
+    assert all(wanted <= row.keys() for row in document["rows"])
+    assert {row["backend"] for row in document["rows"]} == {"exact", "faiss-ivf"}
+    assert document["rows"][0]["recall@100"] == 1
+    assert [row["selectivity"] for row in document["filtered"]] == [1.0, 0.5, 0.1, 0.01, 0.001]
+    assert all(row["recall@100"] >= 0.95 for row in document["filtered"])
+    from benchmarks.pareto import draw
+
+    draw(document, tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_synthetic_vectors_are_the_same_every_time_and_their_norms_vary():
+    (items, users), (again, _) = vectors_of("synthetic:20000x16"), vectors_of("synthetic:20000x16")
+    assert np.array_equal(items, again)
+    assert users.shape == (1000, 16)
+    norms = np.linalg.norm(items, axis=1)
+    assert 10 < norms.max() / norms.min() < 100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--vectors", "glow"), "unknown vectors 'glow', choose als:DATASET, glove or synthetic:NxD"),
+        (("--vectors", "synthetic:9"), "synthetic vectors '9': NxD was wanted, such as 1000000x64"),
+        (("--backend", "hsnw"), "unknown index backend 'hsnw', choose one of annoy, exact, faiss-hnsw"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_sentence(arguments, said):
+    command = [sys.executable, "-m", "recsys", "bench", "retrieval", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert said in done.stderr.replace("\n", " ")
+    assert not done.stdout
+
+
+def test_the_command_prints_one_document():
+    command = [sys.executable, "-m", "recsys", "bench", "retrieval", "--vectors", "synthetic:500x4", "--backend", "exact"]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["items"] == 500
