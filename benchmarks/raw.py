@@ -10,6 +10,8 @@ import numpy as np
 from recsys.arrays import Float32
 
 Call = Callable[[Float32], object]
+BLOCK = 2**24
+"""Scores held at once, as many as our own search holds."""
 
 
 def raw_call(index: Any, k: int) -> Call:
@@ -18,12 +20,17 @@ def raw_call(index: Any, k: int) -> Call:
 
 
 def _exact(index: Any, k: int) -> Call:
+    block = max(1, BLOCK // len(index.vectors))
+
     def call(queries: Float32) -> object:
-        scores = queries @ index.vectors.T
-        places = np.argpartition(scores, -k, axis=1)[:, -k:]
-        values = np.take_along_axis(scores, places, axis=1)
-        order = np.argsort(-values, axis=1)
-        return np.take_along_axis(places, order, axis=1), np.take_along_axis(values, order, axis=1)
+        found = []
+        for start in range(0, len(queries), block):
+            scores = queries[start : start + block] @ index.vectors.T
+            places = np.argpartition(scores, -k, axis=1)[:, -k:]
+            values = np.take_along_axis(scores, places, axis=1)
+            order = np.argsort(-values, axis=1)
+            found.append((np.take_along_axis(places, order, axis=1), np.take_along_axis(values, order, axis=1)))
+        return found
 
     return call
 
