@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ from recsys.vocabulary import load_mapped
 K = 100
 SINGLES = 200
 BATCH = 1000
+ROUNDS = 4
 SELECTIVITIES = (1.0, 0.5, 0.1, 0.01, 0.001)
 ENOUGH = 0.98
 """The recall that the backend of the filtered part reaches."""
@@ -135,17 +136,15 @@ def _rows(sweep: Sweep, truth: Truth) -> Iterator[tuple[Any, dict[str, Any]]]:
 
 
 def _speed(index: Any, queries: Float32) -> dict[str, float]:
-    """Ours and the bare call in turns, so that both meet the same machine."""
-
     def ours(some: Float32) -> object:
         return index.search(some, K)
 
     raw = raw_call(index, K)
     singles = [query[None] for query in queries[:SINGLES]]
-    mine, theirs = _in_turns(ours, raw, singles)
-    rounds = 1 if np.median(mine) > 0.003 else 5
-    mine_batch, theirs_batch = _in_turns(ours, raw, [queries[:BATCH]] * rounds)
-    p50, p99 = np.percentile(mine, (50, 99)) * 1000
+    ours(singles[0])
+    times = np.array([_seconds(ours, query) for query in singles])
+    single = [_ratio(ours, raw, query) for query in singles[:: 1 if np.median(times) < 0.003 else 10]]
+    p50, p99 = np.percentile(times, (50, 99)) * 1000
     with ThreadPoolExecutor(2) as pool:
         start = time.perf_counter()
         list(pool.map(lambda part: [ours(query) for query in part], (singles[::2], singles[1::2])))
@@ -153,24 +152,24 @@ def _speed(index: Any, queries: Float32) -> dict[str, float]:
     return {
         "p50_ms": round(float(p50), 4),
         "p99_ms": round(float(p99), 4),
-        "qps_1": round(1 / float(np.mean(mine)), 1),
+        "qps_1": round(1 / float(np.mean(times)), 1),
         "qps_2": round(len(singles) / both, 1),
-        "vs_raw_single": round(float(np.median(mine / theirs)), 3),
-        "vs_raw_batch": round(float(mine_batch.min() / theirs_batch.min()), 3),
+        "vs_raw_single": round(float(np.median(single)), 3),
+        "vs_raw_batch": round(_ratio(ours, raw, queries[:BATCH]), 3),
     }
 
 
-def _in_turns(ours: Call, raw: Call, asked: Sequence[Float32]) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds of both calls for each of ``asked``; who goes first alternates, since the second finds warm caches."""
-    times = np.empty((2, len(asked)))
-    ours(asked[0])
-    raw(asked[0])
-    for place, queries in enumerate(asked):
-        for who in (0, 1) if place % 2 else (1, 0):
-            start = time.perf_counter()
-            (ours, raw)[who](queries)
-            times[who, place] = time.perf_counter() - start
-    return times[0], times[1]
+def _ratio(ours: Call, raw: Call, queries: Float32) -> float:
+    """Our time by the bare call's: the best of rounds in which they take turns, the first of which warms caches up."""
+    rounds = [[_seconds(call, queries) for call in (ours, raw)] for _ in range(ROUNDS)]
+    mine, theirs = np.min(rounds[1:], axis=0)
+    return float(mine / theirs)
+
+
+def _seconds(call: Call, queries: Float32) -> float:
+    start = time.perf_counter()
+    call(queries)
+    return time.perf_counter() - start
 
 
 def _filtered(index: Any, truth: Truth) -> Iterator[dict[str, Any]]:

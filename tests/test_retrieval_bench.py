@@ -53,7 +53,7 @@ def test_what_cannot_be_measured_is_one_sentence(arguments, said):
 
 
 def test_the_command_prints_one_document():
-    command = [sys.executable, "-m", "recsys", "bench", "retrieval", "--vectors", "synthetic:500x4", "--backend", "exact"]
-    done = subprocess.run([*command, "--json"], capture_output=True, text=True)
+    command = [sys.executable, "-m", "recsys", "bench", "retrieval", "--vectors", "synthetic:500x4"]
+    done = subprocess.run([*command, "--backend", "exact", "--json"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["items"] == 500
