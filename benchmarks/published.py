@@ -19,6 +19,7 @@ RECVAE = "Shenbin et al. (2020)"
 KLENITSKIY = "Klenitskiy & Vasilev (2023)"
 GSASREC = "Petrov & Macdonald (2023)"
 GAR = "Chen et al. (2022), GAR"
+TIGER = "Rajput et al. (2023), TIGER; whether a user's own items are masked is not said"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,12 @@ PUBLISHED: Mapping[str, tuple[Published, ...]] = MappingProxyType(
             ("BERT4Rec", (0.284, 0.154), KLENITSKIY),
             ("SASRec, cross-entropy", (0.315, 0.182), KLENITSKIY),
             ("gSASRec", (0.300, 0.173), GSASREC),
+        ),
+        "s3rec-beauty": _rows(
+            "hit-rate@10 ndcg@10",
+            ("SASRec", (0.0605, 0.0318), TIGER),
+            ("S3-Rec", (0.0647, 0.0327), TIGER),
+            ("TIGER", (0.0648, 0.0384), TIGER),
         ),
         "citeulike-a, cold items": _rows(
             "ndcg@20",
