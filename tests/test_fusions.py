@@ -12,7 +12,6 @@ from hypothesis.extra import numpy as hnp
 from recsys.candidates import Candidates
 from recsys.errors import SettingsError
 from recsys.fusions import FUSIONS
-from recsys.fusions.z_score import ZScore
 from recsys.pipeline import Line, Recommender, Surface, unseen
 from recsys.retrieval import Parts, Query
 
@@ -76,7 +75,7 @@ def test_the_order_of_sources_does_not_matter_and_one_alone_keeps_its_order(name
 
 @given(OPINIONS, OPINIONS, st.floats(0.1, 100), st.floats(-100, 100))
 def test_z_scores_do_not_depend_on_a_source_s_scale_or_zero(first, second, scale, shift):
-    fusion = ZScore({"a": 0.4, "b": 0.6})
+    fusion = FUSIONS["z-score"](PARTS, weights={"a": 0.4, "b": 0.6})
     one = fused(fusion, {"a": Opinion(first), "b": Opinion(second)})
     other = fused(fusion, {"a": Opinion(first * np.float32(scale) + np.float32(shift)), "b": Opinion(second)})
     assert one.scores[one.filled] == pytest.approx(other.scores[other.filled], abs=2e-3)
@@ -84,7 +83,7 @@ def test_z_scores_do_not_depend_on_a_source_s_scale_or_zero(first, second, scale
 
 def test_z_scores_worked_by_hand():
     sources = {"a": Opinion([4, 2, 0, *[-9] * 7]), "b": Opinion([0, 0, 3, *[-9] * 7])}
-    union = fused(ZScore({"a": 0.5, "b": 0.5}), sources, k=2)
+    union = fused(FUSIONS["z-score"](PARTS, weights={"a": 0.5, "b": 0.5}), sources, k=2)
     # a proposes 0 and 1, b proposes 2 and 0; over the three a says 4 2 0 and b 0 0 3
     a = np.array([1, 0, -1]) / np.sqrt(2 / 3)
     b = (np.array([0, 0, 3]) - 1) / np.sqrt(2)
@@ -102,7 +101,7 @@ def test_a_weighted_sum_is_what_it_says():
 
 def test_a_source_that_cannot_score_gives_the_rest_its_least():
     sources = {"a": Mute([4, 2, *[-9] * 8]), "b": Opinion([0, 0, 3, *[-9] * 7])}
-    union = fused(ZScore({"a": 1.0, "b": 0.0}), sources, k=2)
+    union = fused(FUSIONS["z-score"](PARTS, weights={"a": 1.0, "b": 0.0}), sources, k=2)
     found = dict(zip(union.rows[0].tolist(), union.scores[0].tolist(), strict=True))
     assert found[0] > found[1] == found[2]
 
@@ -116,7 +115,12 @@ def test_a_source_with_nothing_to_say_counts_for_nothing():
             raise AssertionError("it was asked")
 
     sources = {"a": Opinion(np.arange(N)), "b": Silent()}
-    assert fused(ZScore({"a": 0.1, "b": 0.9}), sources).top(4).rows[0].tolist() == [9, 8, 7, 6]
+    assert fused(FUSIONS["z-score"](PARTS, weights={"a": 0.1, "b": 0.9}), sources).top(4).rows[0].tolist() == [
+        9,
+        8,
+        7,
+        6,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ FUSIONS: Table[PartBuilder] = Table(
     "fusion",
     {
         "reciprocal-rank": "recsys.fusions.reciprocal_rank:ReciprocalRank.of",
-        "weighted-sum": "recsys.fusions.weighted_sum:WeightedSum.of",
-        "z-score": "recsys.fusions.z_score:ZScore.of",
+        "weighted-sum": "recsys.fusions.weighted_sum:weighted_sum",
+        "z-score": "recsys.fusions.z_score:z_score",
     },
 )

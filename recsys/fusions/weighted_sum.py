@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 
-from recsys.candidates import EMPTY, Candidates
-from recsys.fusions.scored import check_named, check_weights, scored
-from recsys.fusions.z_score import POOL
-from recsys.retrieval import Parts, Query, Source
+from recsys.arrays import Float32
+from recsys.fusions.scored import POOL, Weighted
+from recsys.retrieval import Parts
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class WeightedSum:
+def weighted_sum(parts: Parts, weights: Mapping[str, float], pool: int = POOL) -> Weighted:  # noqa: ARG001
     """Σ weight · score over the sources; one with nothing to say of a query counts for nothing there.
 
     Unlike a z-score it keeps how sure a source is: item lists add up over a history, so they say more of somebody with
@@ -22,22 +19,9 @@ class WeightedSum:
 
     Laws: the order of the sources does not matter; one source alone keeps its order.
     """
+    return Weighted.of(weights, pool, as_they_are)
 
-    weights: Mapping[str, float]
-    pool: int = POOL
 
-    @classmethod
-    def of(cls, parts: Parts, weights: Mapping[str, float], pool: int = POOL) -> WeightedSum:  # noqa: ARG003
-        """``weights``: name of a source → its weight, not negative; ``pool``: items wanted of each source."""
-        return cls(check_weights(weights, pool), pool)
-
-    def __call__(
-        self, queries: Sequence[Query], proposals: Mapping[str, Candidates], sources: Mapping[str, Source]
-    ) -> Candidates:
-        """Each item once. ValueError for a source without a weight."""
-        check_named(proposals, self.weights)
-        union, scores = scored(queries, proposals, sources)
-        total = np.zeros(union.shape, np.float32)
-        for name, said in scores.items():
-            total += np.float32(self.weights[name]) * np.nan_to_num(said, nan=0.0)
-        return Candidates(union.rows, np.where(union.filled, total, EMPTY), union.signals)
+def as_they_are(said: Float32) -> Float32:
+    """The scores, 0 where there is none."""
+    return np.nan_to_num(said, nan=0.0)

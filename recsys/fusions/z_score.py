@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 
 from recsys.arrays import Float32
-from recsys.candidates import EMPTY, Candidates
-from recsys.fusions.scored import check_named, check_weights, scored
-from recsys.retrieval import Parts, Query, Source
-
-POOL = 200
+from recsys.fusions.scored import POOL, Weighted
+from recsys.retrieval import Parts
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ZScore:
+def z_score(parts: Parts, weights: Mapping[str, float], pool: int = POOL) -> Weighted:  # noqa: ARG001
     """Σ weight · z over the sources, z being a source's scores over the query's whole union, centred and scaled to one.
-
-    A source with nothing to say of a query counts for nothing there.
 
     Laws: a source's scale and zero do not matter, nor does the order of the sources; one source alone keeps its order.
     """
-
-    weights: Mapping[str, float]
-    pool: int = POOL
-
-    @classmethod
-    def of(cls, parts: Parts, weights: Mapping[str, float], pool: int = POOL) -> ZScore:  # noqa: ARG003
-        """``weights``: name of a source → its weight, not negative; ``pool``: items wanted of each source."""
-        return cls(check_weights(weights, pool), pool)
-
-    def __call__(
-        self, queries: Sequence[Query], proposals: Mapping[str, Candidates], sources: Mapping[str, Source]
-    ) -> Candidates:
-        """Each item once. ValueError for a source without a weight."""
-        check_named(proposals, self.weights)
-        union, scores = scored(queries, proposals, sources)
-        total = np.zeros(union.shape, np.float32)
-        for name, said in scores.items():
-            total += np.float32(self.weights[name]) * standardized(said)
-        return Candidates(union.rows, np.where(union.filled, total, EMPTY), union.signals)
+    return Weighted.of(weights, pool, standardized)
 
 
 def standardized(said: Float32) -> Float32:

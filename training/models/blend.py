@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 
 from recsys.assembly import ITEMS_INDEX
 from recsys.errors import SettingsError
-from recsys.fusions.z_score import POOL, standardized
+from recsys.fusions.scored import POOL
+from recsys.fusions.z_score import standardized
 from recsys.interactions import Interactions
 from recsys.metrics import hits_of
 from recsys.pipeline import Line, unseen
