@@ -140,9 +140,9 @@ def _pace(done: float) -> float:
 
 @contextmanager
 def _torch_threads(threads: int) -> Iterator[None]:
-    """So many threads for torch, 0 for all cores."""
+    """So many threads for torch; 0 is one: steps are so small that on busy cores a second costs more than it brings."""
     before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
+    torch.set_num_threads(threads or 1)
     try:
         yield
     finally:
