@@ -28,6 +28,7 @@ from api.schemas import (
 )
 from recsys.arrays import Float32
 from recsys.assembly import HOME, ITEMS_INDEX, SIMILAR, Engine
+from recsys.candidates import RANK_CONSTANT
 from recsys.errors import StoreError, unknown_choice
 from recsys.pipeline import Answer as Ranked
 from recsys.retrieval import Query
@@ -185,7 +186,8 @@ def _answer(
     found = ranked.candidates
     count = int(found.filled[0].sum())
     ids = engine.items.ids(found.rows[0, :count])
-    scores, sources = found.scores[0, :count].tolist(), ranked.sources(0)
+    # Never the model's own: inner products would give the vectors away to whoever asks often enough.
+    scores, sources = [1 / (RANK_CONSTANT + rank) for rank in range(1, count + 1)], ranked.sources(0)
     parts = [*degraded, *ranked.degraded]
     content: dict[str, Any] = {
         **subject,

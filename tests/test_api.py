@@ -1,5 +1,7 @@
 """The HTTP contract, asked of a real server with a real release and a real store."""
 
+import subprocess
+import sys
 from urllib.parse import unquote
 
 import httpx
@@ -34,6 +36,23 @@ def test_a_known_user_is_answered_personally(client):
     assert all(item["sources"] == ["nearest"] for item in body["items"])
     assert body["release"] == client.get("/releases/current").json()["release"]
     assert answer.headers["cache-control"] == "no-store"
+
+
+def test_scores_say_places_and_never_what_a_model_computed(tmp_path, serve):
+    """A blend adds up inner products, which would give its vectors away in d + 1 questions."""
+    (tmp_path / "recsys.toml").write_text(
+        '[model]\nname = "blend"\nfusion = "weighted-sum"\nweights = { als = 0.5, item-knn = 0.5 }\n'
+        "[model.parts.als]\nfactors = 16\n[model.parts.item-knn]\n[gate]\nbeat_popularity = false\n"
+    )
+    done = subprocess.run([sys.executable, "-m", "recsys", "train"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with serve(tmp_path) as (address, _):
+        body = httpx.get(f"{address}/recommend", params={"user_id": "196", "k": 5}).json()
+        alike = httpx.get(f"{address}/items/50/similar", params={"k": 5}).json()
+    assert {source for item in body["items"] for source in item["sources"]} <= {"als", "item-knn"}
+    assert body["degraded"] == []
+    for answer in (body, alike):
+        assert [item["score"] for item in answer["items"]] == [round(1 / (60 + rank), 6) for rank in range(1, 6)]
 
 
 def test_two_users_get_different_lists(client):
