@@ -19,6 +19,8 @@ COLOURS = {
 }  # fmt: skip
 LINES, MARKS = ("-", "--", "-.", ":"), "osD^vPX"
 WIDTH = 5.4
+LETTER, LINE = 5.2, 10.0
+"""How wide a letter and how high a line of a name beside a point is, about, in points."""
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none", "font.size": 10, "axes.spines.top": False, "axes.spines.right": False,
     "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK, "ytick.color": INK,
@@ -89,9 +91,9 @@ def _costs(rows: Sequence[Row], metric: str) -> Callable[[Axes], None]:
         for row in near:
             seconds, value = max(row["fit_s"], 1e-3), row.get(metric) or 0
             axes.scatter(seconds, value, color=COLOURS[row["kind"]], s=36, zorder=3)
-            axes.annotate(row["model"], (seconds, value), xytext=(5, 4), textcoords="offset points", fontsize=9)
         axes.set_xscale("log")
         axes.margins(0.18)
+        _label(axes, [(max(row["fit_s"], 1e-3), row.get(metric) or 0, row["model"]) for row in near])
         axes.set_xlabel("seconds to fit" + (f"; below half of the best: {', '.join(far)}" if far else ""))
         axes.set_ylabel(metric)
         for kind in dict.fromkeys(row["kind"] for row in near):
@@ -99,6 +101,19 @@ def _costs(rows: Sequence[Row], metric: str) -> Callable[[Axes], None]:
         _legend(axes)
 
     return draw
+
+
+def _label(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
+    """A name beside each point, higher up as long as it would stand on another name."""
+    taken: list[tuple[float, float, float]] = []
+    for x, y, name in sorted(points, key=lambda point: point[1]):
+        left, foot = axes.transData.transform((x, y)) * 72 / axes.figure.dpi + (5, 4)
+        right = left + LETTER * len(name)
+        lift = 0.0
+        while any(abs(foot + lift - other) < LINE and left < end and start < right for start, end, other in taken):
+            lift += 1
+        taken.append((left, right, foot + lift))
+        axes.annotate(name, (x, y), xytext=(5, 4 + lift), textcoords="offset points", fontsize=9)
 
 
 def _by(
