@@ -159,7 +159,7 @@ def similar_surface(fold: Fold | None, lists: Mapping[str, ItemLists]) -> Surfac
         return unseen(Line(name="nearest", index=SIMILAR_INDEX))
     if lists:
         return unseen(Line(name="item-item", lists=next(iter(lists))))
-    return unseen(Line(name="popular"))
+    return unseen()
 
 
 def assemble(release: Release, load_index: LoadIndex) -> Engine:

@@ -40,7 +40,7 @@ class Surface(Section):
     """How one kind of request is answered."""
 
     sources: tuple[Line, ...]
-    """Asked together."""
+    """Asked together; none where everybody gets the ladder."""
     filters: tuple[Line, ...] = ()
     """Steps applied in this order to what each source proposed, before anything is compared."""
     fusion: Line = Line(name="reciprocal-rank")
@@ -136,7 +136,8 @@ class Recommender:
             left = _after(self.filters, queries, self._ask(name, source, queries, depth, failed))
             # The same pool for everybody, however much the others of the batch have seen.
             proposals[name] = left.top(pool) if several else left
-        found = _after(self.steps, queries, self._fused(queries, proposals, failed)).top(k)
+        fused = self._fused(queries, proposals, failed) if proposals else Candidates.empty(len(queries))
+        found = _after(self.steps, queries, fused).top(k)
         some = found.rows.max(axis=1, initial=-1) >= 0
         levels = [query.level if any_ else "" for query, any_ in zip(queries, some.tolist(), strict=True)]
         for rung, source in self.ladder.items():

@@ -184,7 +184,9 @@ def test_a_model_without_vectors_is_released_too(tmp_path):
     query = engine.resolver.known("u2", state, NOW)
     assert query.vector is None
     for surface in ("home", "similar"):
-        assert engine.recommenders[surface].recommend([query], 3).candidates.filled.all()
+        answer = engine.recommenders[surface].recommend([query], 3)
+        assert answer.candidates.filled.all()
+        assert answer.levels == ("popular",), "a list that is the same for everybody is not personal"
 
 
 def test_a_log_without_times_is_trained_on_too(tmp_path):

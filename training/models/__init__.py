@@ -58,7 +58,7 @@ class Learned:
     @classmethod
     def of_scores(cls, scores: Float32) -> Learned:
         """One list for everybody."""
-        return cls(unseen(Line(name="popular")), scores=scores)
+        return cls(unseen(), scores=scores)
 
     @property
     def serves(self) -> frozenset[Served]:
