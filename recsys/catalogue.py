@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.arrays import Float64, Int32
+from recsys.arrays import Float64, Int32, Int64
 from recsys.errors import DataError
 from recsys.vocabulary import Vocabulary
 
@@ -107,6 +107,31 @@ class Catalogue:
                 return shares
         return None
 
+    def groups(self, column: str) -> tuple[list[str], Int64, Int64]:
+        """The different values of a column of texts, or of lists of texts, and which items have which.
+
+        Names in the order of their first item; int64 (m,), places among the names, and int64 (m,), rows, one pair for
+        each time that an item names a value. Empty texts and missing cells are no value.
+        ValueError for a column that is not there or that holds something else.
+        """
+        wanted = [name for name, held in self._columns if name != "item_id" and _of_text(held.type)]
+        if column not in wanted:
+            raise ValueError(
+                f"items can be grouped by a column of text or of lists of text, and {column!r} is none in this "
+                f"catalogue: choose one of {', '.join(wanted) or 'none, it has no such column'}"
+            )
+        values: Arrow = self.table.column(column)
+        rows: Arrow = pa.array(np.arange(len(self), dtype=np.int64))
+        if pa.types.is_list(values.type):
+            values, rows = pc.list_flatten(values), pc.list_parent_indices(values).cast(pa.int64())
+        # a missing cell is neither, and goes as well
+        named: Arrow = pc.not_equal(values, pa.scalar(""))
+        coded, rows = (_whole(part.filter(named)) for part in (pc.dictionary_encode(values), rows))
+        # names that only empty cells had would stand in the dictionary as well
+        used, places = np.unique(np.from_dlpack(coded.indices), return_inverse=True)
+        names = coded.dictionary.take(pa.array(used)).to_pylist()
+        return names, places.astype(np.int64), np.asarray(np.from_dlpack(rows), np.int64)
+
     def save(self, path: Path) -> None:
         """Write one uncompressed Arrow file, which can be mapped."""
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, self.table.schema) as writer:
@@ -136,6 +161,16 @@ class Catalogue:
         return None if title is None else pc.utf8_lower(title.cast(pa.string()))
 
 
+def _of_text(kind: Any) -> bool:
+    """Whether an Arrow type is text or lists of text."""
+    kind = kind.value_type if pa.types.is_list(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _whole(array: Arrow) -> Arrow:
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
 def _arrow(name: str, column: pd.Series[Any]) -> Arrow:
     try:
         array: Arrow = pa.array(column, from_pandas=True)
@@ -143,7 +178,7 @@ def _arrow(name: str, column: pd.Series[Any]) -> Arrow:
         raise DataError(
             f"column {name!r} of the items cannot be kept: {error}; give every item the same type of value"
         ) from error
-    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+    return _whole(array)
 
 
 def _plain(name: str, array: Arrow) -> Arrow:
