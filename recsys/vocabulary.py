@@ -116,11 +116,15 @@ class Vocabulary:
                 rows.append(row)
         return np.array(rows, np.int32)
 
-    def save(self, folder: Path) -> None:
-        """Write the four arrays as ``.npy`` files into ``folder``, which is made."""
-        folder.mkdir(parents=True, exist_ok=True)
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays that it is made of, by the names of ``FILES``."""
         arrays: tuple[np.ndarray, ...] = (self._text, self._offsets, self.row_keys, self._keys, self._key_rows)
-        for name, array in zip(self.FILES, arrays, strict=True):
+        return dict(zip(self.FILES, arrays, strict=True))
+
+    def save(self, folder: Path) -> None:
+        """Write the arrays as ``.npy`` files into ``folder``, which is made."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, array in self.arrays().items():
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
 
     @classmethod

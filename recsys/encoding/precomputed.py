@@ -1,0 +1,99 @@
+"""Vectors that the owner of the catalogue brings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from recsys.arrays import Float32
+from recsys.encoding import Description
+from recsys.settings import Section
+from recsys.vocabulary import Vocabulary
+
+
+class PrecomputedRule(Section):
+    """Where a vector stands in a description."""
+
+    column: str = "vector"
+    """The list of numbers."""
+    width: int = Field(ge=1)
+    """w, how many there must be."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Precomputed:
+    """What ``column`` of a description says; without it, what is known of its ``item_id``.
+
+    ``known``: the ids whose vectors were in a file, and ``vectors``, float32 (n, w), theirs.
+    """
+
+    kind: ClassVar[str] = "precomputed"
+    Rule: ClassVar[type[PrecomputedRule]] = PrecomputedRule
+
+    rule: PrecomputedRule
+    known: Vocabulary
+    vectors: Float32
+
+    @classmethod
+    def of(cls, rule: PrecomputedRule, arrays: Mapping[str, np.ndarray]) -> Precomputed:
+        """Without arrays nothing is known but what descriptions say. ValueError for vectors of another width."""
+        if not arrays:
+            return cls(rule, Vocabulary.of([]), np.zeros((0, rule.width), np.float32))
+        known = Vocabulary(*(arrays[f"ids/{name}"] for name in Vocabulary.FILES))
+        vectors = arrays["vectors"]
+        if vectors.shape != (len(known), rule.width):
+            raise ValueError(f"vectors are {vectors.shape}, ({len(known)}, {rule.width}) was wanted")
+        return cls(rule, known, vectors)
+
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """The vectors of the file and the ids that they belong to."""
+        return {**{f"ids/{name}": array for name, array in self.known.arrays().items()}, "vectors": self.vectors}
+
+    @property
+    def width(self) -> int:
+        """As many numbers as the vectors have that were brought."""
+        return self.rule.width
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The vector, and whose it is."""
+        return (self.rule.column, "item_id")
+
+    def encode(self, items: Sequence[Description]) -> Float32:
+        """The vectors as they were brought, float32 (m, w); zeros where there is none, or one that :func:`problem` has.
+
+        What a description says goes before the file.
+        """
+        vectors = np.zeros((len(items), self.rule.width), np.float32)
+        rows = self.known.rows([id_ if isinstance(id_ := item.get("item_id"), str) else "" for item in items])
+        for place, (item, row) in enumerate(zip(items, rows.tolist(), strict=True)):
+            said = item.get(self.rule.column)
+            if said is None:
+                if row >= 0:
+                    vectors[place] = self.vectors[row]
+            elif problem(said, self.rule.width) is None:
+                vectors[place] = said
+        return vectors
+
+
+def problem(vector: Any, width: int) -> str | None:
+    """What is wrong with a vector that somebody brings, as the end of a sentence; None if it can be used.
+
+    >>> problem([1.0, 2.0], 3)
+    'has 2 numbers, 3 were wanted'
+    """
+    try:
+        numbers = np.asarray(vector, np.float32)
+    except (TypeError, ValueError, OverflowError):
+        return f"is {str(vector)[:40]!r}, a list of {width} numbers was wanted"
+    if numbers.ndim != 1:
+        return f"is {str(vector)[:40]!r}, a list of {width} numbers was wanted"
+    if len(numbers) != width:
+        return f"has {len(numbers)} numbers, {width} were wanted"
+    if not np.isfinite(numbers).all():
+        return f"has {int((~np.isfinite(numbers)).sum())} numbers that are not finite"
+    return None

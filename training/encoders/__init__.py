@@ -1,0 +1,53 @@
+"""What learns content vectors from descriptions of items. To add an encoder: one file and one line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from recsys.encoding import Description, Encoding
+from recsys.errors import SettingsError, unknown_choice
+from recsys.settings import Section, describe
+from recsys.tables import Table
+from training.models import Progress, silent
+
+
+class Encoder(Section):
+    """A frozen configuration that can fit; it keeps no state.
+
+    Laws: the same items, configuration and generator state give the same bits; what is fitted encodes as it does after
+    it was saved and loaded. TrainingError where nothing can be learned.
+    """
+
+    def fit(
+        self, items: Sequence[Description], rng: np.random.Generator, *, threads: int, progress: Progress = silent
+    ) -> Encoding:
+        """Learn from ``items`` with this many threads, 0 for all cores."""
+        raise NotImplementedError
+
+
+ENCODERS: Table[type[Encoder]] = Table(
+    "encoder",
+    {
+        "tfidf-svd": "training.encoders.tfidf_svd:TfidfSvdEncoder",
+        "precomputed": "training.encoders.precomputed:PrecomputedEncoder",
+    },
+    extra="train",
+)
+
+
+def encoder_of(options: Mapping[str, Any]) -> Encoder:
+    """The encoder that ``name`` says, ``tfidf-svd`` if nothing does, with the other options as its configuration.
+
+    SettingsError for an unknown encoder, or an option or value that the encoder refuses.
+    """
+    name = options.get("name", "tfidf-svd")
+    if not isinstance(name, str) or name not in ENCODERS:
+        raise SettingsError(f"[content.encoder]: {unknown_choice('encoder', str(name), ENCODERS)}")
+    try:
+        return ENCODERS[name].model_validate({key: value for key, value in options.items() if key != "name"})
+    except ValidationError as error:
+        raise SettingsError(f"[content.encoder] {name}: {describe(error)}") from error
