@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import faiss
 import numpy as np
 
-from index.faiss_flat import flat_over
+from index.faiss_flat import ask, flat_over
 from index.files import read_record, write_record
 from index.searching import Found, Searcher, Traits, at_least
 from recsys.arrays import Float32, Int32
@@ -98,8 +98,7 @@ class FaissHnsw(Searcher):
             wide = faiss.SearchParametersHNSW(efSearch=width, sel=chosen)
         else:
             wide = self.usual if width == self.search_width else _wide(width)
-        scores, rows = self.graph.search(queries, k, params=wide)
-        return rows, scores
+        return ask(self.graph, queries, k, wide)
 
     def save(self, folder: Path) -> None:
         """Write the graph alone: the vectors are the release's."""

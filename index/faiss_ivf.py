@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import faiss
 import numpy as np
 
-from index.faiss_flat import flat_over
+from index.faiss_flat import ask, flat_over
 from index.files import read_record, write_record
 from index.searching import Found, Searcher, Traits, at_least
 from recsys.arrays import Float32
@@ -104,8 +104,7 @@ class FaissIvf(Searcher):
             # Faiss holds the cells to those there are.
             chosen = None if allowed is None else faiss.IDSelectorBitmap(allowed.bits)
             opened = _opened(self.storage, int(self.probes * reach), self.refine, chosen)
-        scores, rows = self.asked.search(queries, k, params=opened)
-        return rows, scores
+        return ask(self.asked, queries, k, opened)
 
     def save(self, folder: Path) -> None:
         """Write the cells; what refines them is the release's."""

@@ -18,6 +18,8 @@ SUBSET = 20_000
 """Up to so many allowed items are all scored: two milliseconds at d = 64, and exact."""
 SPARE = 1.3
 """How many more items than expected an over-fetch asks for, against the luck of the draw."""
+FURTHER = 8.0
+"""How far a query that found too few looks before everything is scored for it."""
 BLOCK_BYTES = 64 * 2**20
 """Scores held at once."""
 
@@ -88,9 +90,10 @@ class Searcher(ABC):
         if not best or not len(queries):
             return Candidates.empty(len(queries), k)
         rows, scores = self.find(queries, best)
-        if rows[:, -1].min() < 0:
+        # What is missing stands last, so the last column says whether anything is.
+        if min(rows[:, -1].tolist()) < 0:
             rows, scores = self._complete(queries, rows, scores)
-        return pad(rows, scores, k)
+        return Candidates(rows.astype(np.int32, copy=False), scores) if best == k else pad(rows, scores, k)
 
     def plan(self, k: int, allowed: Mask | None = None) -> Plan:
         """What :meth:`search` does for k items under a mask: by how many items it allows."""
@@ -123,11 +126,16 @@ class Searcher(ABC):
         return rows, scores
 
     def _complete(self, queries: Float32, rows: np.ndarray, scores: Float32, allowed: Mask | None = None) -> Found:
-        """Queries that found too few are searched exactly."""
-        lacking = np.flatnonzero(rows[:, -1] < 0)
-        every = allowed or Mask.of(np.ones(len(self.vectors), bool))
+        """Queries that found too few look further, and those for which that is not enough are searched exactly."""
+        k = rows.shape[1]
         rows, scores = rows.copy(), scores.copy()
-        rows[lacking], scores[lacking] = over_subset(self.vectors, queries[lacking], rows.shape[1], every)
+        if allowed is None:
+            lacking = np.flatnonzero(rows[:, -1] < 0)
+            rows[lacking], scores[lacking] = self.find(queries[lacking], k, FURTHER)
+        lacking = np.flatnonzero(rows[:, -1] < 0)
+        if len(lacking):
+            every = allowed or Mask.of(np.ones(len(self.vectors), bool))
+            rows[lacking], scores[lacking] = over_subset(self.vectors, queries[lacking], k, every)
         return rows, scores
 
 
@@ -146,19 +154,6 @@ def over_subset(vectors: Float32, queries: Float32, k: int, allowed: Mask) -> Fo
         places, scores_of[part] = best_of(scores[:, rows] if dense and len(rows) < len(vectors) else scores, k)
         rows_of[part] = rows[places]
     return rows_of, scores_of
-
-
-def scored(vectors: Float32, queries: Float32, rows: np.ndarray) -> Found:
-    """Rows that a library found, (q, m), by their inner products in float32: best first, -1 last."""
-    products = np.empty(rows.shape, np.float32)
-    # One after the other: the vectors of one query's items fit the cache, those of a batch do not.
-    for place, query in enumerate(queries):
-        np.dot(vectors[rows[place]], query, out=products[place])
-    if rows.min() < 0:
-        products = np.where(rows >= 0, products, np.float32(-np.inf))
-    order = np.argsort(-products, axis=1, kind="stable")
-    lines = np.arange(len(rows))[:, None]
-    return rows[lines, order], products[lines, order]
 
 
 def _first_allowed(rows: np.ndarray, scores: Float32, allowed: Mask, k: int) -> Found:

@@ -18,8 +18,11 @@ NONE = np.int32(-1)
 EMPTY = np.float32(-np.inf)
 
 
+NO_SIGNALS: Mapping[str, Float32] = MappingProxyType({})
+
+
 def _no_signals() -> Mapping[str, Float32]:
-    return MappingProxyType({})
+    return NO_SIGNALS
 
 
 RANK_CONSTANT = 60
