@@ -145,6 +145,8 @@ class Entities:
     def like(self, name: str, k: int) -> list[tuple[str, float]]:
         """The k entities most like one, itself left out, best first, with the cosine."""
         row = self.row(name)
+        if k < 1:
+            raise ValueError(f"k is {k}: ask for at least 1")
         found = self.angles.search(self._directions(np.array([row])), min(k + 1, len(self)))
         others = found.keep(found.rows != row).top(min(k, len(self) - 1))
         return _named(self.ids, others)
