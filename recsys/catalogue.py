@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -70,11 +71,7 @@ class Catalogue:
         if chosen and not 0 <= min(chosen) <= max(chosen) < len(self):
             raise IndexError(f"rows run from {min(chosen)} to {max(chosen)}, the catalogue from 0 to {len(self) - 1}")
         columns = [(name, column) for name, column in self._columns if len(column)]
-        found = []
-        for row in chosen:
-            values = ((name, column[row].as_py()) for name, column in columns)
-            found.append({name: value for name, value in values if value is not None and value != ""})
-        return found
+        return [_known((name, column[row].as_py()) for name, column in columns) for row in chosen]
 
     def search(self, text: str, limit: int) -> Int32:
         """Rows of items whose title holds ``text`` in any case, those that begin with it first: int32 (≤ limit,)."""
@@ -132,6 +129,13 @@ class Catalogue:
         names = coded.dictionary.take(pa.array(used)).to_pylist()
         return names, places.astype(np.int64), np.asarray(np.from_dlpack(rows), np.int64)
 
+    def amended(self, described: Mapping[int, Mapping[str, Any]]) -> Catalogue:
+        """With other attributes for some rows, and with rows behind the last: row → attributes, ``item_id`` among them.
+
+        The table stays as it is and is not copied; ``shares`` and ``groups`` go on telling of it alone.
+        """
+        return _Amended(self.table, self, described) if described else self
+
     def save(self, path: Path) -> None:
         """Write one uncompressed Arrow file, which can be mapped."""
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, self.table.schema) as writer:
@@ -169,6 +173,53 @@ def _of_text(kind: Any) -> bool:
 
 def _whole(array: Arrow) -> Arrow:
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
+@dataclass(frozen=True, eq=False)
+class _Amended(Catalogue):
+    """A catalogue of which some rows have been described anew, and further ones described."""
+
+    built: Catalogue
+    described: Mapping[int, Mapping[str, Any]]
+
+    def __len__(self) -> int:
+        return max(len(self.built), max(self.described) + 1)
+
+    def describe(self, rows: Int32) -> list[dict[str, Any]]:
+        said = [self.described.get(int(row)) for row in rows]
+        built = iter(self.built.describe(np.array([row for row, new in zip(rows, said, strict=True) if new is None])))
+        return [next(built) if new is None else _known(new.items()) for new in said]
+
+    def search(self, text: str, limit: int) -> Int32:
+        if not text:
+            return np.zeros(0, np.int32)
+        built = self.built.search(text, limit + len(self.described))
+        titles = {row: str(new.get("title") or "") for row, new in self.described.items()}
+        rows = [row for row in built.tolist() if row not in titles]
+        titles |= {row: str(said.get("title")) for row, said in zip(rows, self.describe(np.array(rows)), strict=True)}
+        wanted = text.lower()
+        rows += [row for row in self.described if wanted in titles[row].lower()]
+        rows.sort(key=lambda row: not titles[row].lower().startswith(wanted))
+        return np.array(rows[:limit], np.int32)
+
+    def amended(self, described: Mapping[int, Mapping[str, Any]]) -> Catalogue:
+        return self.built.amended({**self.described, **described})
+
+    def shares(self, limit: int = 1000) -> Float64 | None:
+        return self.built.shares(limit)
+
+    def groups(self, column: str) -> tuple[list[str], Int64, Int64]:
+        return self.built.groups(column)
+
+    def save(self, path: Path) -> None:  # noqa: ARG002
+        raise ValueError(
+            f"{len(self.described)} items were described since this catalogue was made: save what is built"
+        )
+
+
+def _known(values: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """What is unknown is left out."""
+    return {name: value for name, value in values if value is not None and value != ""}
 
 
 def _arrow(name: str, column: pd.Series[Any]) -> Arrow:

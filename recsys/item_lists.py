@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recsys.arrays import Float32, Int32
+from recsys.arrays import Float32, Int32, patched
 from recsys.candidates import NONE
 from recsys.vocabulary import load_mapped
 
@@ -43,6 +43,13 @@ class ItemLists:
         at = lines + np.maximum(self.rows[taken], 0).ravel()
         total = np.bincount(at, said.ravel(), len(histories) * n)
         return total.reshape(len(histories), n).astype(np.float32)
+
+    def grown(self, items: int) -> ItemLists:
+        """With empty lists for so many further items; nothing is copied."""
+        n, k = self.rows.shape
+        new = np.arange(n, n + items)
+        rows = patched(self.rows, new, np.full((items, k), NONE))
+        return ItemLists(rows, patched(self.weights, new, np.zeros((items, k), np.float32)))
 
     def save(self, folder: Path) -> None:
         """Write ``rows.npy`` and ``weights.npy`` into ``folder``, which is made."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -44,19 +44,21 @@ class Query:
     seen: Int32 = field(default_factory=lambda: NO_ROWS)
 
 
-class VectorIndex(Protocol):
+class SearchIndex(Protocol):
     """Maximum inner product search over item vectors, float32 (n, d).
 
     Laws: scores are inner products, higher is better; results are sorted, best first; exactly k slots, the
     last ones empty (-1, -inf) where the index has fewer than k items; a batch equals its queries one by one
-    up to float rounding; a loaded index answers as the one that was saved; search is thread-safe; under a mask only
-    allowed items are answered, and k of them wherever k are allowed.
+    up to float rounding; search is thread-safe; under a mask only allowed items are answered, and k of them wherever
+    k are allowed.
     Errors: ValueError with both numbers for a wrong shape, k below 1, values that are not finite, or a mask over
     another number of items.
     """
 
-    backend: ClassVar[str]
-    """Its name in the table of backends."""
+    @property
+    def backend(self) -> str:
+        """Its name in the table of backends."""
+        ...
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -67,6 +69,10 @@ class VectorIndex(Protocol):
         """The k items of largest inner product with each query, float32 (q, d), among those allowed."""
         ...
 
+
+class VectorIndex(SearchIndex, Protocol):
+    """One that is built and kept in files. Law: a loaded index answers as the one that was saved."""
+
     def save(self, folder: Path) -> None:
         """Write the index's own files into ``folder``."""
         ...
@@ -74,6 +80,22 @@ class VectorIndex(Protocol):
     @classmethod
     def load(cls, folder: Path, vectors: Float32) -> Self:
         """Open what :meth:`save` wrote; ``vectors`` are the mapped item vectors that it was built from."""
+        ...
+
+
+class GrowingIndex(SearchIndex, Protocol):
+    """One that takes items and lets go of them. Values: every change gives another one."""
+
+    def put(self, rows: Int32, vectors: Float32) -> Self:
+        """With these vectors at m different rows: new ones behind the last, others in place of theirs."""
+        ...
+
+    def remove(self, rows: Iterable[int]) -> Self:
+        """Without some items, which are not answered any more."""
+        ...
+
+    def restore(self, rows: Iterable[int]) -> Self:
+        """With items that were removed before, as they were."""
         ...
 
 

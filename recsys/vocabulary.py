@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
-from recsys.arrays import Int32, Int64, UInt8, UInt64
+from recsys.arrays import Int32, Int64, UInt8, UInt64, patched
 
 UNKNOWN = np.int32(-1)
 
@@ -121,6 +121,18 @@ class Vocabulary:
         arrays: tuple[np.ndarray, ...] = (self._text, self._offsets, self.row_keys, self._keys, self._key_rows)
         return dict(zip(self.FILES, arrays, strict=True))
 
+    def grown(self, ids: Sequence[str]) -> Vocabulary:
+        """With further ids behind the others, which are not copied. ValueError for one that is empty or known.
+
+        >>> Vocabulary.of(["a", "b"]).grown(["c"]).rows(["c", "b"])
+        array([2, 1], dtype=int32)
+        """
+        if not len(ids):
+            return self
+        if (known := self.rows(ids)).max() >= 0:
+            raise ValueError(f"{ids[int(known.argmax())]!r} is in the vocabulary already: only new ids can be added")
+        return _Chained(self, Vocabulary.of(ids))
+
     def save(self, folder: Path) -> None:
         """Write the arrays as ``.npy`` files into ``folder``, which is made."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -131,6 +143,39 @@ class Vocabulary:
     def load(cls, folder: Path) -> Vocabulary:
         """Map the arrays that :meth:`save` wrote; nothing is read until it is looked up."""
         return cls(*(load_mapped(folder / f"{name}.npy") for name in cls.FILES))
+
+
+class _Chained(Vocabulary):
+    """One vocabulary behind another. The second is small: it is made anew whenever an id is added."""
+
+    def __init__(self, first: Vocabulary, later: Vocabulary) -> None:
+        self._first, self._later = first, later
+        rows = np.arange(len(first), len(first) + len(later))
+        self.row_keys = patched(first.row_keys, rows, later.row_keys)
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._later)
+
+    def grown(self, ids: Sequence[str]) -> Vocabulary:
+        return self._first.grown([*self._later, *ids]) if len(ids) else self
+
+    def rows_of_keys(self, keys: UInt64) -> Int32:
+        rows, later = self._first.rows_of_keys(keys), self._later.rows_of_keys(keys)
+        return np.where((rows < 0) & (later >= 0), later + np.int32(len(self._first)), rows)
+
+    def ids(self, rows: Int32) -> list[str]:
+        rows, n = np.asarray(rows, np.int64), len(self._first)
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+            raise IndexError(f"rows run from {rows.min()} to {rows.max()}, the vocabulary from 0 to {len(self) - 1}")
+        first, later = iter(self._first.ids(rows[rows < n])), iter(self._later.ids(rows[rows >= n] - n))
+        return [next(first if row < n else later) for row in rows.tolist()]
+
+    def starting_with(self, prefix: str, limit: int) -> Int32:
+        first, later = self._first.starting_with(prefix, limit), self._later.starting_with(prefix, limit)
+        return np.concatenate([first, later + np.int32(len(self._first))])[:limit]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return Vocabulary.of(self).arrays()
 
 
 def load_mapped(path: Path) -> np.ndarray:
