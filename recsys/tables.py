@@ -18,7 +18,9 @@ from recsys.errors import MissingExtra, unknown_choice
 T = TypeVar("T")
 
 
-EXTRAS: Mapping[str, str] = MappingProxyType({"annoy": "ann", "torch": "deep", "voyager": "ann"})
+EXTRAS: Mapping[str, str] = MappingProxyType(
+    {"annoy": "ann", "tokenizers": "text", "torch": "deep", "voyager": "ann", "wordllama": "text"}
+)
 """Libraries that have an extra of their own, whichever table asks for them."""
 
 

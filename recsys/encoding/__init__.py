@@ -71,7 +71,12 @@ ENCODINGS: Table[type[Encoding]] = Table(
     "encoding",
     {
         "tfidf-svd": "recsys.encoding.tfidf_svd:TfidfSvd",
+        "bag-of-words": "recsys.encoding.bag_of_words:BagOfWords",
+        "wordllama": "recsys.encoding.wordllama:Wordllama",
+        "tags": "recsys.encoding.tags:Tags",
+        "numeric": "recsys.encoding.numeric:Numeric",
         "precomputed": "recsys.encoding.precomputed:Precomputed",
+        "concat": "recsys.encoding.concat:Concat",
     },
 )
 

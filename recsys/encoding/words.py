@@ -11,10 +11,17 @@ import html
 import re
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
-from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from recsys.arrays import Float64
+from recsys.encoding import Description
+from recsys.encoding.terms import Terms, TermsRule
 
 LIMIT = 100_000
 """Characters of an item that are read, over all its columns: some 16,000 words."""
@@ -28,7 +35,24 @@ UNSPACED = (
 """Thai, Lao, Burmese, Khmer, Japanese syllables, Chinese characters."""
 
 
-def text_of(item: Mapping[str, Any], columns: Sequence[str], limit: int = LIMIT) -> str:
+class WordsRule(TermsRule):
+    """Which words are read."""
+
+    columns: tuple[str, ...] = Field(default=("title", "text"), min_length=1)
+    """Columns of text, or of lists of text."""
+    ngrams: int = Field(default=1, ge=1, le=2)
+    """2: every two neighbouring words are a term as well."""
+
+    def terms(self, item: Description) -> Terms:
+        """How often an item has each word."""
+        return Counter(words(text_of(item, self.columns), self.ngrams))
+
+    def weights(self, counts: Float64) -> Float64:
+        """1 + ln(times)."""
+        return 1 + np.log(counts)
+
+
+def text_of(item: Description, columns: Sequence[str], limit: int = LIMIT) -> str:
     r"""The texts of some columns one under the other; lists are joined, numbers written out, all else left away.
 
     >>> text_of({"title": "Alien", "genres": ["Horror", "Sci-Fi"], "text": None}, ["title", "genres", "text"])

@@ -33,7 +33,12 @@ ENCODERS: Table[type[Encoder]] = Table(
     "encoder",
     {
         "tfidf-svd": "training.encoders.tfidf_svd:TfidfSvdEncoder",
+        "bag-of-words": "training.encoders.bag_of_words:BagOfWordsEncoder",
+        "wordllama": "training.encoders.wordllama:WordllamaEncoder",
+        "tags": "training.encoders.tags:TagsEncoder",
+        "numeric": "training.encoders.numeric:NumericEncoder",
         "precomputed": "training.encoders.precomputed:PrecomputedEncoder",
+        "concat": "training.encoders.concat:ConcatEncoder",
     },
     extra="train",
 )

@@ -1,0 +1,92 @@
+"""Tags of items, weighted by how rare they are, seen along the strongest directions of all items."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from recsys.arrays import Float64
+from recsys.encoding import Description
+from recsys.encoding.terms import Terms, TermsRule, TermVectors
+
+LIMIT = 10_000
+"""Tags of one item that are read."""
+LENGTH = 1_000
+"""Characters of a tag that are read."""
+
+
+class TagsRule(TermsRule):
+    """Which tags are read. A tag is the same in whichever column, case and spacing it stands."""
+
+    columns: tuple[str, ...] = Field(default=("tags", "genres"), min_length=1)
+    """Columns of lists of tags; a text is one tag."""
+    weight_columns: dict[str, str] = Field(default_factory=dict)
+    """For a column of tags, the column with as many numbers: how often or how strongly each was given."""
+
+    def terms(self, item: Description) -> Terms:
+        """What each tag weighs: 1, or the sum of what the column of its weights says."""
+        found: dict[str, float] = {}
+        for column in self.columns:
+            tags = _listed(item.get(column))[:LIMIT]
+            weights = _listed(item.get(self.weight_columns.get(column, "")))
+            fit = len(weights) == len(_listed(item.get(column)))
+            for place, tag in enumerate(tags):
+                name = tag_name(tag)
+                weight = _weight(weights[place]) if fit and column in self.weight_columns else 1.0
+                if name and weight > 0:
+                    found[name] = found.get(name, 0.0) + weight
+        return found
+
+    def weights(self, counts: Float64) -> Float64:
+        """ln(1 + weight)."""
+        logs: Float64 = np.log1p(counts)
+        return logs
+
+
+class Tags(TermVectors):
+    """Weighted multi-hot rows through a truncated SVD."""
+
+    __slots__ = ()
+
+    kind: ClassVar[str] = "tags"
+    Rule: ClassVar[type[TagsRule]] = TagsRule
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns of tags, and of their weights."""
+        rule = self.rule
+        return (*rule.columns, *rule.weight_columns.values()) if isinstance(rule, TagsRule) else rule.columns
+
+
+def tag_name(tag: Any) -> str:
+    """A tag as it is compared: Unicode's compatible form, folded in case, single spaces; "" for what is none.
+
+    >>> tag_name("  Film  NOIR ")
+    'film noir'
+    """
+    if isinstance(tag, bool) or not isinstance(tag, str | int | float):
+        return ""
+    text = (tag if isinstance(tag, str) else format(tag, ".15g"))[:LENGTH]
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    return " ".join(text.casefold().split())
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None or isinstance(value, Mapping):
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _weight(value: Any) -> float:
+    """A weight that is not a number, or not above 0, is none."""
+    try:
+        weight = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+    return weight if math.isfinite(weight) else 0.0
