@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -21,14 +22,14 @@ import numpy as np
 from recsys.arrays import Float32
 from recsys.masks import Mask
 from recsys.retrieval import VectorIndex
-from recsys.stores import UserState, UserStateStore
+from recsys.stores import ItemChange, ItemChanges, Store, UserState
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy
 
 T = TypeVar("T")
 
-OpenStore = Callable[[], AbstractAsyncContextManager[UserStateStore]]
+OpenStore = Callable[[], AbstractAsyncContextManager[Store]]
 
 
 class Backend(Protocol):
@@ -52,7 +53,7 @@ class Run(Protocol):
 
 
 @contextmanager
-def running(open_store: OpenStore) -> Iterator[tuple[Run, UserStateStore]]:
+def running(open_store: OpenStore) -> Iterator[tuple[Run, Store]]:
     """An event loop and a store that is open in it, for tests that are plain functions."""
 
     async def waited(awaitable: Awaitable[T]) -> T:
@@ -90,6 +91,7 @@ def assert_same_state(found: UserState | None, wanted: UserState | None) -> None
         assert found is wanted, f"{found} is not {wanted}"
         return
     assert found.user == wanted.user
+    assert found.interests == wanted.interests
     assert (found.vector is None) == (wanted.vector is None), f"{found.user!r}: {found.vector} is not {wanted.vector}"
     for name in ("vector", "recent", "weights", "times", "seen"):
         one, other = getattr(found, name), getattr(wanted, name)
@@ -236,10 +238,73 @@ class UserStateStoreContract:
 
             law()
 
+    def test_interests_are_what_was_declared_last_whatever_is_put(self, open_empty: OpenStore) -> None:
+        """Somebody who only declared something is known, with nothing seen; nothing declared is nothing kept."""
+        with running(open_empty) as (run, store):
+            run(store.declare({"new": ["jazz", "Ä, b"], "u": ["x"]}))
+            run(store.put([user_state("u", vector=_vector(1))], "r1"))
+            found = run(store.get(["new", "u", "x"], "r1"))
+            assert [state and state.interests for state in found] == [("jazz", "Ä, b"), ("x",), None]
+            assert [state and state.empty for state in found] == [True, False, None]
+            run(store.put([user_state("new")], "r1"))
+            run(store.declare({"u": ["y", "z"], "new": []}))
+            _assert_same(
+                run(store.get(["new", "u"], "r1")),
+                [user_state("new"), replace(user_state("u", vector=_vector(1)), interests=("y", "z"))],
+            )
+            run(store.declare({"nobody": []}))
+            assert run(store.get(["nobody"], "r1")) == [None]
+
     def test_ping_returns(self, open_empty: OpenStore) -> None:
         """The store that has just been opened answers."""
         with running(open_empty) as (run, store):
             run(store.ping())
+
+
+class ItemChangeStoreContract:
+    """What every store of item changes must do; the fixture is that of :class:`UserStateStoreContract`."""
+
+    def test_changes_come_back_in_their_order_and_only_what_is_new(self, open_empty: OpenStore) -> None:
+        """The last change of each item, where its last one stands."""
+        first = [ItemChange("a", {"title": "A"}), ItemChange("b", {"tags": ["x", "ü"], "year": 1972, "vector": [0.5]})]
+        with running(open_empty) as (run, store):
+            assert run(store.item_changes()) == ItemChanges("", (), whole=True)
+            run(store.change_items(first))
+            read = run(store.item_changes())
+            assert (read.changes, read.whole) == (tuple(first), True)
+            assert run(store.item_changes(read.mark)) == ItemChanges(read.mark, (), whole=False)
+            then = [ItemChange("c", {}), ItemChange("a", None), ItemChange("c", {"title": "C"})]
+            run(store.change_items(then))
+            later = run(store.item_changes(read.mark))
+            assert (later.changes, later.whole) == ((then[1], then[2]), False)
+            assert later.mark != read.mark
+            assert run(store.item_changes()).changes == (first[1], then[1], then[2])
+
+    def test_what_is_written_back_does_not_undo_what_came_since(self, open_empty: OpenStore) -> None:
+        """Only items that the store knows nothing of are taken."""
+        with running(open_empty) as (run, store):
+            run(store.change_items([ItemChange("a", {"title": "new"})]))
+            run(store.change_items([ItemChange("a", None), ItemChange("b", None)], only_missing=True))
+            found = run(store.item_changes()).changes
+            assert found == (ItemChange("a", {"title": "new"}), ItemChange("b", None))
+
+    def test_any_id_and_any_text_are_kept_and_thousands_of_them(self, open_empty: OpenStore) -> None:
+        """In more batches than one, the long ones among them."""
+        ids = ["0", "ü", "a b\r\n", "{items}", "NUL\0", "\udc80", "u" * 1000]
+        changes = [ItemChange(id_, {"text": id_ * 1000, "none": None, "deep": [1, 2.5, True]}) for id_ in ids]
+        changes += [ItemChange(f"item-{n}", {"title": str(n)}) for n in range(3000)]
+        with running(open_empty) as (run, store):
+            run(store.change_items([]))
+            run(store.change_items(changes))
+            assert run(store.item_changes()).changes == tuple(changes)
+
+    def test_users_and_items_are_kept_apart(self, open_empty: OpenStore) -> None:
+        """An item of a user's name is no user, and forgetting a release forgets no item."""
+        with running(open_empty) as (run, store):
+            run(store.change_items([ItemChange("x", None)]))
+            assert run(store.get(["x"], "r1")) == [None]
+            assert run(store.forget("r1")) == 0
+            assert run(store.item_changes()).changes == (ItemChange("x", None),)
 
 
 def user_states() -> SearchStrategy[UserState]:

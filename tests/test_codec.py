@@ -44,6 +44,37 @@ def test_the_format_of_version_1_is_read_for_ever():
     assert codec.encode_state(found) == written
 
 
+def test_descriptions_and_interests_of_version_1_are_read_for_ever():
+    # checksums by xxhash
+    assert codec.decode_item("i1", b"iD\x01\x00" + bytes.fromhex("e1443c42") + b"null") is None
+    item = b"iD\x01\x00" + bytes.fromhex("a0d4ae67") + '{"title":"Ä","year":1972}'.encode()
+    assert codec.decode_item("i1", item) == {"title": "Ä", "year": 1972}
+    assert codec.encode_item({"title": "Ä", "year": 1972}) == item
+    named = b"uI\x01\x00" + bytes.fromhex("cfe8dba3") + b'["jazz","x"]'
+    assert codec.decode("u1", None, None, named).interests == ("jazz", "x")
+    assert codec.encode_interests(["jazz", "x"]) == named
+
+
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [
+        (b"hello", r"description of item 'i1' was not written by this program \(5 bytes"),
+        (b"iD\x02" + codec.encode_item({})[3:], "description of item 'i1' has format version 2"),
+        (codec.encode_item({})[:-1] + b"]", "description of item 'i1' is damaged, its checksum .* PUT it again"),
+        (codec._sealed(b"iD", 0, b"[1]"), "it is no JSON object: PUT it again"),
+        (codec._sealed(b"iD", 0, b"{"), "it is no JSON "),
+    ],
+)
+def test_a_description_that_is_not_one_is_refused_by_name(stored, said):
+    with pytest.raises(StoreError, match=said):
+        codec.decode_item("i1", stored)
+
+
+def test_interests_that_are_none_are_refused_by_name():
+    with pytest.raises(StoreError, match="list of interests of user 'u1' is damaged, it is no list of texts"):
+        codec.decode("u1", STATE_BYTES, None, codec._sealed(b"uI", 0, b"[1]"))
+
+
 def test_arrays_are_read_only_views_of_the_bytes():
     found = codec.decode("u1", STATE_BYTES, VECTOR_BYTES)
     for array in (found.vector, found.recent, found.weights, found.times, found.seen):

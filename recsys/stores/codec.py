@@ -1,18 +1,23 @@
-"""User states as bytes.
+"""User states and changes of items as bytes.
 
-The state and the vector are written apart, because a vector belongs to one release and the rest to all.
+State, vector and interests are written apart: a vector belongs to one release and the rest to all, interests are the
+user's word and the rest is what was seen of them.
 Little-endian, version 1; a format is a promise, so a later version reads this one for ever.
 
-    both      magic 2s · version u8 · width u8 (0 for vectors) · checksum u32 (low half of the xxh3 of all that follows)
+    all       magic 2s · version u8 · width u8 (0 but in states) · checksum u32 (low half of the xxh3 of what follows)
     state     recent count u32 · seen count u32 · first time i64 · recent u64 (r,) · seen u64 (s,)
               · times as seconds after the first u32 or u64 (r,) (the width says which) · weights f32 (r,)
     vector    f32 (d,)
+    interests a list of texts as JSON in UTF-8
+    item      its description as JSON in UTF-8, null where it was deleted
 
 A state with 50 recent items takes 824 bytes, 8 more for each seen item; a vector of 64 dimensions 264.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from struct import Struct
 from typing import Any
 
@@ -27,10 +32,16 @@ VERSION = 1
 
 _HEAD = Struct("<2sBBI")
 _COUNTS = Struct("<IIq")
-_STATE, _VECTOR = b"uS", b"uV"
+_STATE, _VECTOR, _INTERESTS, _ITEM = b"uS", b"uV", b"uI", b"iD"
 # seconds after the first event: four bytes reach 136 years, eight are there for times that nobody should have
 _NARROW, _WIDE = 4, 8
 _OFFSETS: dict[int, np.dtype[Any]] = {_NARROW: np.dtype("<u4"), _WIDE: np.dtype("<u8")}
+
+
+TRAIN, AGAIN = "run `recsys train` to write it again", "PUT it again"
+_NOTHING = (np.zeros(0, np.uint64), np.zeros(0, np.float32), np.zeros(0, np.int64), np.zeros(0, np.uint64))
+for _array in _NOTHING:
+    _array.flags.writeable = False
 
 
 def encode_state(state: UserState) -> bytes:
@@ -59,30 +70,66 @@ def encode_vector(user: str, vector: Float32) -> bytes:
     return _sealed(_VECTOR, 0, vector.tobytes())
 
 
-def decode(user: str, state: bytes, vector: bytes | None) -> UserState:
+def encode_interests(interests: Sequence[str]) -> bytes:
+    """What a user named."""
+    return _sealed(_INTERESTS, 0, _json(list(interests)))
+
+
+def encode_item(description: Mapping[str, Any] | None) -> bytes:
+    """What is said of an item, plain JSON; None where it was deleted."""
+    return _sealed(_ITEM, 0, _json(description))
+
+
+def decode_item(item_id: str, stored: bytes) -> Mapping[str, Any] | None:
+    """What was encoded; StoreError names the item and says whether the bytes are foreign, damaged or newer."""
+    what = f"description of item {item_id!r}"
+    _opened(_ITEM, stored, what, AGAIN)
+    found = _parsed(stored, what, AGAIN)
+    if found is not None and not isinstance(found, dict):
+        raise _damaged(what, "it is no JSON object", AGAIN)
+    return found
+
+
+def decode(user: str, state: bytes | None, vector: bytes | None, interests: bytes | None = None) -> UserState:
     """The state that was encoded, its arrays read-only and, but for the times, views of the bytes.
 
-    StoreError names the user and says whether the bytes are foreign, damaged or of a newer version.
+    Empty where there is none. StoreError names the user and says whether the bytes are foreign, damaged or of a newer
+    version.
     """
-    width = _opened(_STATE, state, "state", user)
+    named = () if interests is None else _decode_interests(user, interests)
+    if state is None:
+        return UserState(user, None, *_NOTHING, interests=named)
+    what = f"state of user {user!r}"
+    width = _opened(_STATE, state, what)
     if width not in _OFFSETS or len(state) < _HEAD.size + _COUNTS.size:
-        raise _damaged("state", user, "its lengths do not fit together")
+        raise _damaged(what, "its lengths do not fit together")
     r, s, first = _COUNTS.unpack_from(state, _HEAD.size)
     start = _HEAD.size + _COUNTS.size
     if len(state) != start + (8 + width + 4) * r + 8 * s:
-        raise _damaged("state", user, f"{len(state)} bytes cannot hold {r} recent and {s} seen items")
+        raise _damaged(what, f"{len(state)} bytes cannot hold {r} recent and {s} seen items")
     recent = np.frombuffer(state, "<u8", r, start)
     seen = np.frombuffer(state, "<u8", s, start + 8 * r)
     offsets = np.frombuffer(state, _OFFSETS[width], r, start + 8 * (r + s))
     weights = np.frombuffer(state, "<f4", r, start + 8 * (r + s) + width * r)
     times = (offsets.astype("<u8") + np.uint64(first % 2**64)).view("<i8")
     times.flags.writeable = False
-    return UserState(user, None if vector is None else _decode_vector(user, vector), recent, weights, times, seen)
+    own = None if vector is None else _decode_vector(user, vector)
+    return UserState(user, own, recent, weights, times, seen, named)
+
+
+def _decode_interests(user: str, interests: bytes) -> tuple[str, ...]:
+    what = f"list of interests of user {user!r}"
+    _opened(_INTERESTS, interests, what, AGAIN)
+    found = _parsed(interests, what, AGAIN)
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise _damaged(what, "it is no list of texts", AGAIN)
+    return tuple(found)
 
 
 def _decode_vector(user: str, vector: bytes) -> Float32:
-    if _opened(_VECTOR, vector, "vector", user) != 0 or len(vector) % 4:
-        raise _damaged("vector", user, f"{len(vector) - _HEAD.size} bytes are no whole number of float32")
+    what = f"vector of user {user!r}"
+    if _opened(_VECTOR, vector, what) != 0 or len(vector) % 4:
+        raise _damaged(what, f"{len(vector) - _HEAD.size} bytes are no whole number of float32")
     return np.frombuffer(vector, "<f4", offset=_HEAD.size)
 
 
@@ -90,21 +137,34 @@ def _sealed(magic: bytes, width: int, body: bytes) -> bytes:
     return _HEAD.pack(magic, VERSION, width, _checksum(body)) + body
 
 
-def _opened(magic: bytes, stored: bytes, what: str, user: str) -> int:
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
+        "utf-8", "surrogatepass"
+    )
+
+
+def _parsed(stored: bytes, what: str, remedy: str) -> Any:
+    try:
+        return json.loads(stored[_HEAD.size :].decode("utf-8", "surrogatepass"))
+    except ValueError as error:
+        raise _damaged(what, f"it is no JSON ({error})", remedy) from error
+
+
+def _opened(magic: bytes, stored: bytes, what: str, remedy: str = TRAIN) -> int:
     """Check the head of ``stored``; the width that stands in it."""
     if len(stored) < _HEAD.size or stored[:2] != magic:
         raise StoreError(
-            f"what is stored as the {what} of user {user!r} was not written by this program ({len(stored)} bytes,"
+            f"what is stored as the {what} was not written by this program ({len(stored)} bytes,"
             f" beginning with {stored[:8]!r}): use a database of its own, or remove the key"
         )
     _, version, width, checksum = _HEAD.unpack_from(stored)
     if version != VERSION:
         raise StoreError(
-            f"the {what} of user {user!r} has format version {version}, this program reads version {VERSION}:"
+            f"the {what} has format version {version}, this program reads version {VERSION}:"
             " install the version of recsys-engine that wrote it, or a later one"
         )
     if checksum != _checksum(memoryview(stored)[_HEAD.size :]):
-        raise _damaged(what, user, "its checksum does not match")
+        raise _damaged(what, "its checksum does not match", remedy)
     return int(width)
 
 
@@ -112,5 +172,5 @@ def _checksum(body: bytes | memoryview) -> int:
     return xxhash.xxh3_64_intdigest(body) & 0xFFFFFFFF
 
 
-def _damaged(what: str, user: str, how: str) -> StoreError:
-    return StoreError(f"the stored {what} of user {user!r} is damaged, {how}: run `recsys train` to write it again")
+def _damaged(what: str, how: str, remedy: str = TRAIN) -> StoreError:
+    return StoreError(f"the stored {what} is damaged, {how}: {remedy}")

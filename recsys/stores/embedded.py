@@ -33,7 +33,7 @@ from urllib.parse import quote
 
 from recsys.errors import MissingExtra, StoreError
 from recsys.settings import State
-from recsys.stores import UserStateStore, launcher, redis
+from recsys.stores import Store, launcher, redis
 
 # sun_path holds 108 bytes on Linux and 104 on macOS, and the server writes a few more while it makes the socket
 LONGEST_SOCKET_PATH = 90
@@ -282,7 +282,7 @@ class EmbeddedServer:
 
 
 @asynccontextmanager
-async def opened(state: State) -> AsyncIterator[UserStateStore]:
+async def opened(state: State) -> AsyncIterator[Store]:
     """The embedded server of ``state.folder`` and a store on it."""
     server = EmbeddedServer(state)
     await asyncio.to_thread(server.start)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+import secrets
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from recsys.settings import State
-from recsys.stores import UserState, UserStateStore, codec
+from recsys.stores import ItemChange, ItemChanges, Store, UserState, codec
 
 
 class MemoryStore:
@@ -15,13 +16,18 @@ class MemoryStore:
     def __init__(self) -> None:
         self._states: dict[str, bytes] = {}
         self._vectors: dict[str, dict[str, bytes]] = {}
+        self._interests: dict[str, bytes] = {}
         self._sealed: set[str] = set()
+        self._items: dict[str, tuple[int, bytes]] = {}
+        self._epoch, self._count = secrets.token_hex(8), 0
 
     async def get(self, users: Sequence[str], release: str) -> list[UserState | None]:
         """The states of ``users``, in their order, with vectors of ``release``."""
         vectors = self._vectors.get(release, {})
         return [
-            codec.decode(user, self._states[user], vectors.get(user)) if user in self._states else None
+            codec.decode(user, self._states.get(user), vectors.get(user), self._interests.get(user))
+            if user in self._states or user in self._interests
+            else None
             for user in users
         ]
 
@@ -39,6 +45,14 @@ class MemoryStore:
             written += 1
         return written
 
+    async def declare(self, interests: Mapping[str, Sequence[str]]) -> None:
+        """Keep what users name as their interests."""
+        for user, named in interests.items():
+            if named:
+                self._interests[user] = codec.encode_interests(named)
+            else:
+                self._interests.pop(user, None)
+
     async def seal(self, release: str) -> None:
         """Mark that the states of every user have been written for ``release``."""
         self._sealed.add(release)
@@ -52,11 +66,28 @@ class MemoryStore:
         self._sealed.discard(release)
         return len(self._vectors.pop(release, {}))
 
+    async def change_items(self, changes: Sequence[ItemChange], *, only_missing: bool = False) -> None:
+        """Keep changes in their order."""
+        for change in changes:
+            if not (only_missing and change.item_id in self._items):
+                self._count += 1
+                self._items[change.item_id] = self._count, codec.encode_item(change.description)
+
+    async def item_changes(self, since: str = "") -> ItemChanges:
+        """What changed after a mark."""
+        epoch, _, count = since.rpartition("-")
+        whole = epoch != self._epoch
+        after = 0 if whole else int(count)
+        later = sorted((at, item_id) for item_id, (at, _) in self._items.items() if at > after)
+        changes = (ItemChange(item_id, codec.decode_item(item_id, self._items[item_id][1])) for _, item_id in later)
+        mark = f"{self._epoch}-{self._count}" if self._count else ""
+        return ItemChanges(mark, tuple(changes), whole)
+
     async def ping(self) -> None:
         """Return: this store always answers."""
 
 
 @asynccontextmanager
-async def opened(state: State) -> AsyncIterator[UserStateStore]:  # noqa: ARG001  every opener is given the section
+async def opened(state: State) -> AsyncIterator[Store]:  # noqa: ARG001  every opener is given the section
     """An empty store that lasts as long as the context."""
     yield MemoryStore()

@@ -1,22 +1,27 @@
-"""User states in Redis, Valkey or anything else that speaks their protocol.
+"""User states and changes of items in Redis, Valkey or anything else that speaks their protocol.
 
 Keys, with the release percent-encoded and the user id as UTF-8, whatever it holds:
 
     recsys:s:{u<user>}              state, shared by all releases
     recsys:v:<release>:{u<user>}    vector
+    recsys:i:{u<user>}              interests, shared by all releases
     recsys:sealed:<release>         mark: how many vectors there were when the release was sealed
+    recsys:{items}:mark             <epoch>-<n>: the number of the last change, in a store that was empty at <epoch>
+    recsys:{items}:changes          hash: item id → its last change
+    recsys:{items}:order            sorted set: item id → the number of its last change
 
-What stands in braces is the hash tag of Redis Cluster, which therefore keeps a user's keys together; the
-letter inside is there because an empty tag would not count as one.
+What stands in braces is the hash tag of Redis Cluster, which therefore keeps a user's keys together, and those of
+items; the letter before a user is there because an empty tag would not count as one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -28,7 +33,7 @@ from redis.exceptions import RedisError
 
 from recsys.errors import SettingsError, StoreError
 from recsys.settings import State
-from recsys.stores import UserState, UserStateStore, codec
+from recsys.stores import ItemChange, ItemChanges, Store, UserState, codec
 
 # A batch of put: enough to hide the round trip, little enough to hold in memory and not to keep others waiting.
 BATCH_STATES = 512
@@ -36,8 +41,28 @@ BATCH_BYTES = 4 * 2**20
 SCAN_COUNT = 1000
 # How long one batch of a bulk job may take, in seconds; nobody is waiting for a page.
 BULK_TIMEOUT = 30.0
+# How long a change that somebody makes may take, and a look for changes.
+WRITE_TIMEOUT = 2.0
+# Items whose changes are read at once: one may be long.
+BATCH_ITEMS = 100
 REST = 0.25
 CONNECTIONS = 64
+
+ITEM_KEYS = ("recsys:{items}:mark", "recsys:{items}:changes", "recsys:{items}:order")
+# One script, so that no reader sees a mark without its changes.
+CHANGE = """
+local mark = redis.call('GET', KEYS[1])
+local epoch, count = ARGV[1], 0
+if mark then epoch, count = string.match(mark, '^(%w+)-(%d+)$') end
+for at = 3, #ARGV, 2 do
+  if ARGV[2] == 'all' or redis.call('HEXISTS', KEYS[2], ARGV[at]) == 0 then
+    count = count + 1
+    redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1])
+    redis.call('ZADD', KEYS[3], count, ARGV[at])
+  end
+end
+redis.call('SET', KEYS[1], epoch .. '-' .. count)
+"""
 
 
 class Breaker:
@@ -98,7 +123,7 @@ class RedisStore:
         if not self._breaker.allows():
             raise StoreError(f"{self._address} did not answer a moment ago and is given {REST:g} s to come back")
         vector_key = _vector_keys(release)
-        keys = [key(user) for user in users for key in (_state_key, vector_key)]
+        keys = [key(user) for user in users for key in (_state_key, vector_key, _interests_key)]
         try:
             stored = await self._answer(self._client.mget(keys), self._timeout)
         except _UnreachableError:
@@ -115,8 +140,8 @@ class RedisStore:
                 " that it is a Redis or Valkey server"
             )
         return [
-            None if state is None else codec.decode(user, state, vector)
-            for user, state, vector in zip(users, stored[::2], stored[1::2], strict=True)
+            None if state is None and named is None else codec.decode(user, state, vector, named)
+            for user, state, vector, named in zip(users, stored[::3], stored[1::3], stored[2::3], strict=True)
         ]
 
     async def put(self, states: Iterable[UserState], release: str) -> int:
@@ -137,6 +162,16 @@ class RedisStore:
             await self._answer(pipeline.execute(), BULK_TIMEOUT)
             written += len(batch)
         return written
+
+    async def declare(self, interests: Mapping[str, Sequence[str]]) -> None:
+        """Keep what users name as their interests."""
+        pipeline = self._client.pipeline(transaction=False)
+        for user, named in interests.items():
+            if named:
+                pipeline.execute_command("SET", _interests_key(user), codec.encode_interests(named))
+            else:
+                pipeline.execute_command("UNLINK", _interests_key(user))
+        await self._answer(pipeline.execute(), WRITE_TIMEOUT)
 
     async def seal(self, release: str) -> None:
         """Mark that the states of every user have been written for ``release``; counts its vectors."""
@@ -160,6 +195,37 @@ class RedisStore:
                 pipeline.execute_command("UNLINK", key)
             removed += sum(await self._answer(pipeline.execute(), BULK_TIMEOUT))
         return removed
+
+    async def change_items(self, changes: Sequence[ItemChange], *, only_missing: bool = False) -> None:
+        """Keep changes in their order, a bounded batch at a time."""
+        epoch = secrets.token_hex(8)
+        pairs = ((_encoded(change.item_id), codec.encode_item(change.description)) for change in changes)
+        for batch in _batches(pairs):
+            arguments = [epoch, "missing" if only_missing else "all", *(part for pair in batch for part in pair)]
+            await self._answer(self._client.eval(CHANGE, len(ITEM_KEYS), *ITEM_KEYS, *arguments), WRITE_TIMEOUT)
+
+    async def item_changes(self, since: str = "") -> ItemChanges:
+        """What changed after a mark; one GET where nothing did."""
+        mark_key, changes_key, order_key = ITEM_KEYS
+        stored = await self._answer(self._client.get(mark_key), WRITE_TIMEOUT)
+        mark = "" if stored is None else str(stored, "ascii", "replace")
+        if mark == since:
+            return ItemChanges(mark, (), whole=not mark)
+        (epoch, _, count), (now, _, _) = since.rpartition("-"), mark.rpartition("-")
+        whole = epoch != now
+        lowest = "-inf" if whole else f"({count}"
+        ids = await self._answer(self._client.zrange(order_key, lowest, "+inf", byscore=True), BULK_TIMEOUT)
+        changes = []
+        for start in range(0, len(ids), BATCH_ITEMS):
+            some = ids[start : start + BATCH_ITEMS]
+            found = await self._answer(self._client.hmget(changes_key, some), BULK_TIMEOUT)
+            names = [str(id_, "utf-8", "surrogatepass") for id_ in some]
+            changes += [
+                ItemChange(name, codec.decode_item(name, value))
+                for name, value in zip(names, found, strict=True)
+                if value is not None
+            ]
+        return ItemChanges(mark, tuple(changes), whole)
 
     async def ping(self) -> None:
         """Return if the server answers in time, StoreError if not."""
@@ -202,7 +268,7 @@ class _UnreachableError(StoreError):
 
 
 @asynccontextmanager
-async def opened(state: State) -> AsyncIterator[UserStateStore]:
+async def opened(state: State) -> AsyncIterator[Store]:
     """The store at ``state.url``: ``redis://``, ``rediss://`` or ``unix://``.
 
     Nothing is connected before the first command. SettingsError for an address that cannot be understood.
@@ -264,6 +330,10 @@ def _state_key(user: str) -> bytes:
     return b"recsys:s:{u" + _encoded(user) + b"}"
 
 
+def _interests_key(user: str) -> bytes:
+    return b"recsys:i:{u" + _encoded(user) + b"}"
+
+
 def _vector_prefix(release: str) -> bytes:
     # percent-encoding leaves neither a brace, which would move the hash tag, nor a wildcard of SCAN
     return f"recsys:v:{quote(release, safe='', errors='surrogatepass')}:{{u".encode()
@@ -279,6 +349,7 @@ def _mark(release: str) -> bytes:
 
 
 Pair = tuple[bytes, bytes, bytes, bytes | None]
+P = TypeVar("P", bound=tuple[bytes | None, ...])
 
 
 def _pair(state: UserState, vector_key: Callable[[str], bytes]) -> Pair:
@@ -287,9 +358,9 @@ def _pair(state: UserState, vector_key: Callable[[str], bytes]) -> Pair:
     return _state_key(state.user), codec.encode_state(state), vector_key(state.user), vector
 
 
-def _batches(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
+def _batches(pairs: Iterable[P]) -> Iterator[list[P]]:
     """``pairs`` in lists of at most BATCH_STATES, closed once they hold BATCH_BYTES."""
-    batch: list[Pair] = []
+    batch: list[P] = []
     size = 0
     for pair in pairs:
         batch.append(pair)

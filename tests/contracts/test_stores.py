@@ -1,4 +1,4 @@
-"""The contract of user-state stores, against every store of the table and against Debian's Redis."""
+"""The contracts of stores, against every store of the table and against Debian's Redis."""
 
 import asyncio
 import shutil
@@ -10,8 +10,8 @@ import pytest
 
 from recsys.errors import SettingsError, StoreError
 from recsys.settings import State
-from recsys.stores import STORES, open_store, redis
-from recsys.testing import UserStateStoreContract, running
+from recsys.stores import STORES, ItemChange, ItemChanges, open_store, redis
+from recsys.testing import ItemChangeStoreContract, UserStateStoreContract, running
 
 # a test machine may be busy; how long a request waits is tested elsewhere
 PATIENT = 10_000
@@ -47,15 +47,22 @@ def answers(state):
         return True
 
 
-class TestStores(UserStateStoreContract):
-    @pytest.fixture(params=sorted(STORES))
-    def open_empty(self, request, short_folder):
-        if request.param == "redis":
-            with debian_redis(short_folder) as state:
-                yield lambda: STORES["redis"](state)
-        else:
-            state = State(folder=short_folder, timeout_ms=PATIENT)
-            yield lambda: STORES[request.param](state)
+@pytest.fixture(params=sorted(STORES))
+def open_empty(request, short_folder):
+    if request.param == "redis":
+        with debian_redis(short_folder) as state:
+            yield lambda: STORES["redis"](state)
+    else:
+        state = State(folder=short_folder, timeout_ms=PATIENT)
+        yield lambda: STORES[request.param](state)
+
+
+class TestUserStates(UserStateStoreContract):
+    pass
+
+
+class TestItemChanges(ItemChangeStoreContract):
+    pass
 
 
 @pytest.fixture
@@ -76,6 +83,28 @@ def test_an_emptied_server_is_not_sealed(kind, short_folder):
     with debian_redis(short_folder) as debian:
         state = debian if kind == "redis" else State(folder=short_folder / "own", timeout_ms=PATIENT)
         assert asyncio.run(story(state)) == (True, False)
+
+
+@pytest.mark.parametrize("kind", ["redis", "embedded"])
+def test_an_emptied_server_gives_marks_that_were_never_given(kind, short_folder):
+    """So that a reader notices, and does not take it for the one it has read."""
+
+    async def story(state):
+        async with STORES[kind](state) as store:
+            await store.change_items([ItemChange("a", {}), ItemChange("b", {})])
+            before = await store.item_changes()
+            await store._client.flushall()
+            emptied = await store.item_changes(before.mark)
+            await store.change_items([ItemChange("c", {}), ItemChange("d", {})])
+            return before, emptied, await store.item_changes(before.mark)
+
+    with debian_redis(short_folder) as debian:
+        state = debian if kind == "redis" else State(folder=short_folder / "own", timeout_ms=PATIENT)
+        before, emptied, after = asyncio.run(story(state))
+    assert emptied == ItemChanges("", (), whole=True)
+    assert after.whole
+    assert [change.item_id for change in after.changes] == ["c", "d"]
+    assert after.mark != before.mark
 
 
 def test_no_url_is_the_embedded_server_and_a_scheme_names_a_store(short_folder):
