@@ -104,11 +104,12 @@ def reciprocal_ranks(candidates: Candidates) -> Float32:
     return np.where(candidates.filled, 1.0 / (RANK_CONSTANT + ranks), 0.0).astype(np.float32)
 
 
-def fuse(proposals: Mapping[str, Candidates]) -> Candidates:
+def fuse(proposals: Mapping[str, Candidates], shares: Mapping[str, Float32] | None = None) -> Candidates:
     """One list from several sources, by reciprocal rank: their scores share no scale, their ranks do.
 
     Each item stands once, scored by the sum of 1 / (60 + rank) over the sources that proposed it, with what
-    each said of it as a signal under the source's name. Cormack, Clarke & Büttcher (2009).
+    each said of it as a signal under the source's name. Cormack, Clarke & Büttcher (2009). ``shares``: what stands in
+    place of 1 / (60 + rank), float32 (q, n) for each source.
     Laws: the order of the sources changes scores only by float rounding; fusing one source keeps its order.
     """
     if not proposals:
@@ -117,13 +118,14 @@ def fuse(proposals: Mapping[str, Candidates]) -> Candidates:
     if len({part.shape[0] for part in parts}) > 1:
         raise ValueError(f"sources answered for {[part.shape[0] for part in parts]} queries: q must match")
     rows = np.concatenate([part.rows for part in parts], axis=1)
-    shares = np.concatenate([reciprocal_ranks(part) for part in parts], axis=1)
+    given = [reciprocal_ranks(part) for part in parts] if shares is None else [shares[name] for name in proposals]
+    added = np.concatenate(given, axis=1)
     if len(parts) == 1:
         (name,) = proposals
-        scores = np.where(rows >= 0, shares, EMPTY)
+        scores = np.where(rows >= 0, added, EMPTY)
         return Candidates(rows, scores, {name: np.where(rows >= 0, parts[0].scores, np.float32(np.nan))})
 
-    first, scores = _sum_over_repeats(rows, shares)
+    first, scores = _sum_over_repeats(rows, added)
     signals = {}
     start = 0
     for name, part in proposals.items():

@@ -32,7 +32,7 @@ class Query:
 
     ``vector``: float32 (d,) or None, and ``level``, what a personal answer is called. ``recent``: int32 (r,),
     item rows, newest first, and ``weights``: float32 (r,), what was learned from each. ``seen``: int32 (s,), item rows
-    that must not be answered.
+    that must not be answered. ``interests``: words and tags that the user named.
     """
 
     now: datetime
@@ -42,6 +42,7 @@ class Query:
     recent: Int32 = field(default_factory=lambda: NO_ROWS)
     weights: Float32 = field(default_factory=lambda: NO_WEIGHTS)
     seen: Int32 = field(default_factory=lambda: NO_ROWS)
+    interests: tuple[str, ...] = ()
 
 
 class SearchIndex(Protocol):
@@ -140,19 +141,47 @@ class Step(Protocol):
         ...
 
 
+class ContentSpace(Protocol):
+    """What makes content vectors of descriptions."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The names in a description that a vector depends on."""
+        ...
+
+    def encode(self, items: Sequence[Mapping[str, Any]]) -> Float32:
+        """Content vectors, float32 (m, w), of length one, or zero where a description says nothing."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
     """What sources, fusions and steps of one release are built from.
 
     ``indexes``: name → index over all items, and ``vectors``: name → what it was built from, float32 (n, d).
-    ``popularity``: float32 (n,), how often each item was consumed. ``lists``: name → what goes with each item.
+    ``popularity``: float32 (n,), how often each item was consumed, and ``order``: int32 (n,), all rows, those most
+    consumed first, or None where nobody has sorted them yet. ``lists``: name → what goes with each item. ``content``:
+    what content vectors are made by. ``available``: the items that may be answered at all; None for every one.
     """
 
     items: int
-    indexes: Mapping[str, VectorIndex]
+    indexes: Mapping[str, SearchIndex]
     popularity: Float32
     vectors: Mapping[str, Float32] = field(default_factory=dict)
     lists: Mapping[str, ItemLists] = field(default_factory=dict)
+    content: ContentSpace | None = None
+    available: Mask | None = None
+    order: Int32 | None = None
+
+    @property
+    def gone(self) -> Int32:
+        """The rows that may not be answered, ascending."""
+        return NO_ROWS if self.available is None else (~self.available).rows
+
+
+def by_popularity(popularity: Float32) -> Int32:
+    """All rows, most popular first, equally popular ones by row: int32 (n,)."""
+    return np.argsort(-popularity, kind="stable").astype(np.int32)
 
 
 class PartBuilder(Protocol):

@@ -8,6 +8,7 @@ from recsys.tables import Table
 FUSIONS: Table[PartBuilder] = Table(
     "fusion",
     {
+        "by-takers": "recsys.fusions.by_takers:ByTakers.of",
         "reciprocal-rank": "recsys.fusions.reciprocal_rank:ReciprocalRank.of",
         "weighted-sum": "recsys.fusions.weighted_sum:weighted_sum",
         "z-score": "recsys.fusions.z_score:z_score",

@@ -8,6 +8,8 @@ from recsys.tables import Table
 SOURCES: Table[PartBuilder] = Table(
     "source",
     {
+        "content-nearest": "recsys.sources.content_nearest:ContentNearest.of",
+        "declared-interests": "recsys.sources.declared_interests:DeclaredInterests.of",
         "item-item": "recsys.sources.item_item:ItemItem.of",
         "nearest": "recsys.sources.nearest:Nearest.of",
         "popular": "recsys.sources.popular:Popular.of",

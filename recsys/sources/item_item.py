@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from recsys.arrays import Float32, Int32
 from recsys.candidates import EMPTY, NONE, Candidates
 from recsys.errors import unknown_choice
 from recsys.item_lists import ItemLists
-from recsys.retrieval import Parts, Query
+from recsys.retrieval import NO_ROWS, Parts, Query
 from recsys.topk import best
 
 BLOCK = 2**22
@@ -20,16 +20,20 @@ BLOCK = 2**22
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ItemItem:
-    """The lists of a query's recent items, added up by their weights; nothing for a query without any."""
+    """The lists of a query's recent items, added up by their weights; nothing for a query without any.
+
+    ``gone``: int32 (m,), rows that may not be answered.
+    """
 
     lists: ItemLists
+    gone: Int32 = field(default_factory=lambda: NO_ROWS)
 
     @classmethod
     def of(cls, parts: Parts, lists: str) -> ItemItem:
         """``lists`` names one of the release's item lists."""
         if lists not in parts.lists:
             raise ValueError(unknown_choice("item lists", lists, parts.lists))
-        return cls(parts.lists[lists])
+        return cls(parts.lists[lists], parts.gone)
 
     def __call__(self, queries: Sequence[Query], k: int) -> Candidates:
         """The k items of the largest sums above 0, best first; equal ones by row."""
@@ -55,4 +59,6 @@ class ItemItem:
         return [(start, queries[start : start + size]) for start in range(0, len(queries), size)]
 
     def _totals(self, queries: Sequence[Query]) -> Float32:
-        return self.lists.scores([query.recent for query in queries], [query.weights for query in queries])
+        totals = self.lists.scores([query.recent for query in queries], [query.weights for query in queries])
+        totals[:, self.gone] = 0
+        return totals

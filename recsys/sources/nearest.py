@@ -10,7 +10,7 @@ import numpy as np
 from recsys.arrays import Float32, Int32
 from recsys.candidates import EMPTY, NONE, Candidates
 from recsys.errors import unknown_choice
-from recsys.retrieval import Parts, Query, VectorIndex
+from recsys.retrieval import Parts, Query, SearchIndex
 
 CHUNK = 128
 """Queries whose items' vectors are gathered at once."""
@@ -23,7 +23,7 @@ class Nearest:
     ``vectors``: float32 (n, d), what the index was built from; None where only searching is asked for.
     """
 
-    index: VectorIndex
+    index: SearchIndex
     vectors: Float32 | None = None
 
     @classmethod
@@ -35,29 +35,40 @@ class Nearest:
 
     def __call__(self, queries: Sequence[Query], k: int) -> Candidates:
         """The k nearest items of each query."""
-        asking, vectors = _asking(queries)
-        if not asking:
-            return Candidates.empty(len(queries))
-        found = self.index.search(vectors, k)
-        if len(asking) == len(queries):
-            return found
-        rows = np.full((len(queries), k), NONE)
-        scores = np.full((len(queries), k), EMPTY)
-        rows[asking], scores[asking] = found.rows, found.scores
-        return Candidates(rows, scores)
+        return searched(self.index, *_asking(queries), len(queries), k)
 
     def score(self, queries: Sequence[Query], rows: Int32) -> Float32:
         """Inner products of items, int32 (q, n), with each query; nan where either is missing."""
         if self.vectors is None:
             raise ValueError("the index came without its vectors, so it can search but not score")
-        scores = np.full(rows.shape, np.nan, np.float32)
-        asking, vectors = _asking(queries)
-        for start in range(0, len(asking), CHUNK):
-            part = asking[start : start + CHUNK]
-            named = rows[part]
-            products = np.matmul(self.vectors[np.maximum(named, 0)], vectors[start : start + CHUNK, :, None])[:, :, 0]
-            scores[part] = np.where(named >= 0, products, np.float32(np.nan))
-        return scores
+        return scored(self.vectors, *_asking(queries), rows)
+
+
+def searched(index: SearchIndex, asking: list[int], vectors: Float32, queries: int, k: int) -> Candidates:
+    """The k nearest items for each of ``queries``, empty slots for those that are not asking.
+
+    ``asking``: places of those that are, and ``vectors``: float32 (asking, d), what they ask with.
+    """
+    if not asking:
+        return Candidates.empty(queries)
+    found = index.search(vectors, k)
+    if len(asking) == queries:
+        return found
+    rows = np.full((queries, k), NONE)
+    scores = np.full((queries, k), EMPTY)
+    rows[asking], scores[asking] = found.rows, found.scores
+    return Candidates(rows, scores)
+
+
+def scored(items: Float32, asking: list[int], vectors: Float32, rows: Int32) -> Float32:
+    """Inner products of ``rows``, int32 (q, n), with what their queries ask with; nan where either is missing."""
+    scores = np.full(rows.shape, np.nan, np.float32)
+    for start in range(0, len(asking), CHUNK):
+        part = asking[start : start + CHUNK]
+        named = rows[part]
+        products = np.matmul(items[np.maximum(named, 0)], vectors[start : start + CHUNK, :, None])[:, :, 0]
+        scores[part] = np.where(named >= 0, products, np.float32(np.nan))
+    return scores
 
 
 def _asking(queries: Sequence[Query]) -> tuple[list[int], Float32]:

@@ -9,23 +9,41 @@ import numpy as np
 
 from recsys.arrays import Float32, Int32
 from recsys.candidates import Candidates
-from recsys.retrieval import Parts, Query
+from recsys.masks import Mask
+from recsys.retrieval import Parts, Query, by_popularity
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Popular:
-    """The same items for everybody, most popular first; equally popular ones by row."""
+    """The same items for everybody, most popular first; equally popular ones by row, new ones last.
 
-    rows: Int32
-    scores: Float32
+    ``order``: int32 (n,), all rows. ``allowed``: which of them may be answered; None for all.
+    """
+
+    order: Int32
+    popularity: Float32
+    allowed: Mask | None = None
 
     @classmethod
     def of(cls, parts: Parts) -> Popular:
         """Rank the whole catalogue once."""
-        order = np.argsort(-parts.popularity, kind="stable").astype(np.int32)
-        return cls(order, parts.popularity[order])
+        order = by_popularity(parts.popularity) if parts.order is None else parts.order
+        return cls(order, parts.popularity, parts.available)
 
     def __call__(self, queries: Sequence[Query], k: int) -> Candidates:
         """The k most popular items."""
-        shape = (len(queries), min(k, len(self.rows)))
-        return Candidates(np.broadcast_to(self.rows[:k], shape), np.broadcast_to(self.scores[:k], shape))
+        rows = self._first(k)
+        shape = (len(queries), len(rows))
+        return Candidates(np.broadcast_to(rows, shape), np.broadcast_to(self.popularity[rows], shape))
+
+    def _first(self, k: int) -> Int32:
+        if self.allowed is None:
+            return self.order[:k]
+        # As far down as it takes: few are missing, and a million rows need not be looked at for twenty.
+        reach = k
+        while True:
+            rows = self.order[:reach]
+            kept = rows[self.allowed.holds(rows)]
+            if len(kept) >= k or reach >= len(self.order):
+                return kept[:k]
+            reach *= 2

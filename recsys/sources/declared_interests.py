@@ -1,0 +1,48 @@
+"""Items that are what the user said they like: words and tags, encoded as if they described an item."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.candidates import Candidates
+from recsys.errors import unknown_choice
+from recsys.retrieval import ContentSpace, Parts, Query, SearchIndex
+from recsys.sources.content_nearest import CONTENT
+from recsys.sources.nearest import searched
+
+NOT_SAID = frozenset({"item_id"})
+"""What a description has that no interest is."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DeclaredInterests:
+    """Search the content index with what the release's encoder makes of the interests.
+
+    Nobody says which column of the catalogue a word belongs to, so each that the encoder reads is given all of them.
+    A query without interests, or with none that the encoder has ever seen, gets empty slots.
+    """
+
+    index: SearchIndex
+    content: ContentSpace
+
+    @classmethod
+    def of(cls, parts: Parts, index: str = CONTENT) -> DeclaredInterests:
+        """``index`` names one of the release's indexes. ValueError where the release has no encoder."""
+        if index not in parts.indexes:
+            raise ValueError(unknown_choice("index", index, parts.indexes))
+        if parts.content is None:
+            raise ValueError("the release has no encoder of content: train it with [content]")
+        return cls(parts.indexes[index], parts.content)
+
+    def __call__(self, queries: Sequence[Query], k: int) -> Candidates:
+        """The k items nearest to the interests; cosines."""
+        named = [(place, list(query.interests)) for place, query in enumerate(queries) if query.interests]
+        if not named:
+            return Candidates.empty(len(queries))
+        columns = [column for column in self.content.reads if column not in NOT_SAID]
+        vectors = self.content.encode([dict.fromkeys(columns, interests) for _, interests in named])
+        known = np.flatnonzero(vectors.any(axis=1))
+        return searched(self.index, [named[at][0] for at in known], vectors[known], len(queries), k)
