@@ -47,6 +47,14 @@ class Fold(Protocol):
         """
         ...
 
+    def amended(self, rows: Int32, vectors: Float32, like: Int32) -> Self:
+        """With these vectors, float32 (m, d), at m different rows: new items behind the last, or others in their place.
+
+        ``like``: int32 (m, j), built items that each is like, -1 where there are fewer: what cannot be told of the
+        vector alone is told of them. Nothing is copied, and what was computed from all items stays as it was.
+        """
+        ...
+
     def arrays(self) -> Mapping[str, np.ndarray]:
         """What it needs beside the item vectors and the rule, by name."""
         ...

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from recsys.arrays import Float32, Float64, Int32, Int64
+from recsys.arrays import Float32, Float64, Int32, Int64, patched
 from recsys.settings import Section
 
 BLOCK = 2**21
@@ -69,6 +69,12 @@ class LeastSquares:
     def arrays(self) -> Mapping[str, np.ndarray]:
         """The Gram matrix."""
         return {"gram": self.gram}
+
+    def amended(self, rows: Int32, vectors: Float32, like: Int32) -> LeastSquares:  # noqa: ARG002  the vector is enough
+        """With these item vectors; YᵀY remains what it was computed of, which a few others would change little."""
+        other = replace(self, items=patched(self.items, rows, vectors))
+        other.__dict__["_axes"] = self._axes
+        return other
 
     @cached_property
     def _axes(self) -> tuple[Float64, Float64]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from recsys.arrays import Bool, Float32, Int32, Int64
+from recsys.arrays import Bool, Float32, Int32, Int64, patched
 from recsys.settings import Section
 
 EPSILON = 1e-6
@@ -69,6 +69,10 @@ class Transformer:
         if items.shape[1] % rule.heads:
             raise ValueError(f"vectors of width {items.shape[1]} cannot be divided among {rule.heads} heads")
         return cls(items, {name: arrays[name] for name in cls.ARRAYS}, rule)
+
+    def amended(self, rows: Int32, vectors: Float32, like: Int32) -> Transformer:  # noqa: ARG002  the vector is enough
+        """With these item vectors, which go in and come out alike."""
+        return replace(self, items=patched(self.items, rows, vectors))
 
     def arrays(self) -> Mapping[str, np.ndarray]:
         """The parameters beside the item vectors."""
