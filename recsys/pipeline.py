@@ -109,10 +109,12 @@ class Recommender:
             except (ValueError, TypeError) as error:
                 raise SettingsError(f"pipeline line {line.model_dump()}: {error}") from error
 
+        # Whatever a surface says, what was deleted is gone.
+        always = () if parts.available is None else (Line(name="available"),)
         return cls(
             parts.items,
             {line.called: build(SOURCES, line) for line in surface.sources},
-            tuple(build(STEPS, line) for line in surface.filters),
+            tuple(build(STEPS, line) for line in (*always, *surface.filters)),
             build(FUSIONS, surface.fusion),
             tuple(build(STEPS, line) for line in surface.steps),
             {line.called: build(SOURCES, line) for line in surface.ladder},
@@ -124,9 +126,10 @@ class Recommender:
             raise ValueError(f"k is {k}: ask for at least 1")
         if not queries:
             return Answer(Candidates.empty(0, k), (), ())
-        # One source has nobody to agree with, so what it would say further down is not asked for.
-        several = len(self.sources) > 1
-        pool = max(k, self.fusion.pool) if several else k
+        # One source has nobody to agree with, so what it would say further down is asked for only where a step may
+        # take things out: then the source's next ones follow, not what is popular.
+        further = len(self.sources) > 1 or bool(self.steps)
+        pool = max(k, self.fusion.pool) if further else k
         # Whatever has been seen is taken out later, so as much more is fetched.
         depth = min(pool + max(len(query.seen) for query in queries), self.items)
         failed: list[str] = []
@@ -135,7 +138,7 @@ class Recommender:
         for name, source in self.sources.items():
             left = _after(self.filters, queries, self._ask(name, source, queries, depth, failed))
             # The same pool for everybody, however much the others of the batch have seen.
-            proposals[name] = left.top(pool) if several else left
+            proposals[name] = left.top(pool) if further else left
         fused = self._fused(queries, proposals, failed) if proposals else Candidates.empty(len(queries))
         found = _after(self.steps, queries, fused).top(k)
         some = found.rows.max(axis=1, initial=-1) >= 0

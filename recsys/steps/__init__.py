@@ -5,4 +5,11 @@ from __future__ import annotations
 from recsys.retrieval import PartBuilder
 from recsys.tables import Table
 
-STEPS: Table[PartBuilder] = Table("step", {"seen": "recsys.steps.seen:Seen.of"})
+STEPS: Table[PartBuilder] = Table(
+    "step",
+    {
+        "available": "recsys.steps.available:Available.of",
+        "content-outlier": "recsys.steps.content_outlier:ContentOutlier.of",
+        "seen": "recsys.steps.seen:Seen.of",
+    },
+)
