@@ -27,11 +27,11 @@ from api.schemas import (
     UserId,
 )
 from recsys.arrays import Float32
-from recsys.assembly import HOME, ITEMS_INDEX, SIMILAR, Engine
+from recsys.assembly import HOME, SIMILAR, Engine
 from recsys.candidates import RANK_CONSTANT
 from recsys.errors import StoreError, unknown_choice
 from recsys.pipeline import Answer as Ranked
-from recsys.retrieval import Query
+from recsys.retrieval import ITEMS_INDEX, Query
 from recsys.stores import UserState, UserStateStore
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,15 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from recsys.amending import Amendment, Description, Grow
 from recsys.arrays import Float32, Int32
-from recsys.catalogue import Catalogue
+from recsys.catalogue import Catalogue, known
 from recsys.errors import ReleaseDamaged, SettingsError
 from recsys.folding import Fold, describe_fold, load_fold, save_arrays
 from recsys.item_lists import ItemLists
 from recsys.pipeline import Answer, Line, Recommender, Surface, unseen
 from recsys.releases import Release
-from recsys.retrieval import Parts, VectorIndex, check_vectors
+from recsys.retrieval import ITEMS_INDEX, SIMILAR_INDEX, ContentSpace, Parts, VectorIndex, by_popularity, check_vectors
 from recsys.settings import Kind, Section, describe
 from recsys.users import History, Resolver, Users
 from recsys.vocabulary import Vocabulary, load_mapped
@@ -37,10 +38,6 @@ from recsys.vocabulary import Vocabulary, load_mapped
 LoadIndex = Callable[[str, Path, Float32], VectorIndex]
 """(backend, folder, the vectors it was built from) → index."""
 
-ITEMS_INDEX = "items"
-"""The index over item vectors as they were learned: inner product with a user's vector is the score."""
-SIMILAR_INDEX = "similar"
-"""The index over unit item vectors: inner product is the cosine of two items."""
 HOME, SIMILAR = "home", "similar"
 """The surfaces that every release has."""
 
@@ -61,7 +58,9 @@ class Engine:
     """Everything that answers requests from one release.
 
     ``directions``: float32 (n, d), the item vectors at length one; with ``resolver.fold`` None where the release
-    learned no vectors. ``lists``: name → what goes with each item.
+    learned no vectors. ``lists``: name → what goes with each item. ``parts``: what the recommenders were built from;
+    ``indexes`` are those of the release, whatever changed since. ``grow``: what makes an index take items; None where
+    nothing is going to change. ``mark``: of the last change of an item that is in it.
     """
 
     id: str
@@ -76,6 +75,9 @@ class Engine:
     card: ModelCard
     surfaces: Mapping[str, Surface]
     recommenders: Mapping[str, Recommender]
+    parts: Parts
+    grow: Grow | None = None
+    mark: str = ""
 
     @classmethod
     def of(
@@ -92,6 +94,8 @@ class Engine:
         indexes: Mapping[str, VectorIndex],
         card: ModelCard,
         surfaces: Mapping[str, Surface],
+        content: ContentSpace | None = None,
+        grow: Grow | None = None,
     ) -> Engine:
         """Put the parts together. ValueError if there is not one vector and one list for each item."""
         vectors = {} if fold is None or directions is None else {ITEMS_INDEX: fold.items, SIMILAR_INDEX: directions}
@@ -99,7 +103,8 @@ class Engine:
         for name, count in {**counts, **{name: len(part) for name, part in lists.items()}}.items():
             if count != len(items):
                 raise ValueError(f"{name!r} speaks of {count} items, the vocabulary of {len(items)}")
-        parts = Parts(len(items), indexes, popularity, vectors, lists)
+        order = by_popularity(popularity)
+        parts = Parts(len(items), indexes, popularity, vectors, lists, content, order=order)
         return cls(
             id=release,
             items=items,
@@ -113,7 +118,53 @@ class Engine:
             card=card,
             surfaces=surfaces,
             recommenders={name: Recommender.of(surface, parts) for name, surface in surfaces.items()},
+            parts=parts,
+            grow=grow,
         )
+
+    @property
+    def tag(self) -> str:
+        """What an answer that depends on nothing else depends on: the release and the last change of an item."""
+        return f"{self.id}+{self.mark}" if self.mark else self.id
+
+    def amended(self, changes: Mapping[str, Description | None], mark: str = "") -> Engine:
+        """With items as they are described now, known ones and new ones; without those for which there is None.
+
+        Another engine over the same mapped parts, in milliseconds. What the release knows by the same description is
+        left as it is. Nothing is asked of who took an item since: an item that nobody took when the release was made
+        stays where its content puts it. ValueError for an engine without ``grow``.
+        """
+        if self.grow is None:
+            raise ValueError("this engine does not change: assemble it with `grow`, the maker of growing indexes")
+        said = {id_: {"item_id": id_, **known(about.items())} for id_, about in changes.items() if about is not None}
+        said = {id_: about for id_, about in said.items() if not self._as_it_is(id_, about)}
+        items = self.items.grown([id_ for id_, row in zip(said, self.items.rows(list(said)), strict=True) if row < 0])
+        rows = items.rows(list(said))
+        gone = items.rows([id_ for id_, about in changes.items() if about is None])
+        keys = items.row_keys[np.arange(len(self.users.items), len(items))]
+        amendment = Amendment(rows, list(said.values()), gone[gone >= 0], keys)
+        parts, fold = amendment.of(self.parts, self.resolver.fold, self.grow)
+        return replace(
+            self,
+            items=items,
+            directions=parts.vectors.get(SIMILAR_INDEX),
+            lists=parts.lists,
+            catalogue=self.catalogue.amended(dict(zip(rows.tolist(), said.values(), strict=True))),
+            popularity=parts.popularity,
+            resolver=Resolver(items, fold),
+            recommenders={name: Recommender.of(surface, parts) for name, surface in self.surfaces.items()},
+            parts=parts,
+            mark=mark or self.mark,
+        )
+
+    def holds(self, item: str) -> bool:
+        """Whether the item is there, known to the release or put since, and not deleted."""
+        row = self.items.rows([item])
+        return bool(row[0] >= 0 and (self.parts.available is None or self.parts.available.holds(row)[0]))
+
+    def _as_it_is(self, item: str, about: Description) -> bool:
+        row = self.items.rows([item])
+        return self.holds(item) and self.catalogue.describe(row) == [about]
 
     def recommend(self, users: Int32, k: int, now: datetime, surface: str = HOME) -> Answer:
         """What known users, by their rows, would be answered from what the release learned of them."""
@@ -162,8 +213,11 @@ def similar_surface(fold: Fold | None, lists: Mapping[str, ItemLists]) -> Surfac
     return unseen()
 
 
-def assemble(release: Release, load_index: LoadIndex) -> Engine:
-    """Map a release's files; ReleaseDamaged names what cannot be read. Checksums are ``verify``'s work."""
+def assemble(release: Release, load_index: LoadIndex, grow: Grow | None = None) -> Engine:
+    """Map a release's files; ReleaseDamaged names what cannot be read. Checksums are ``verify``'s work.
+
+    ``grow``: what makes an index take items, for an engine that is going to be amended.
+    """
     folder = release.folder
     try:
         card = ModelCard.model_validate_json((folder / "model.json").read_bytes())
@@ -192,6 +246,7 @@ def assemble(release: Release, load_index: LoadIndex) -> Engine:
             indexes=indexes,
             card=card,
             surfaces={name: Surface.model_validate(surface) for name, surface in surfaces.items()},
+            grow=grow,
         )
     except ValidationError as error:
         raise ReleaseDamaged(f"release {release.id} cannot be loaded: {error.title}: {describe(error)}") from error

@@ -71,7 +71,7 @@ class Catalogue:
         if chosen and not 0 <= min(chosen) <= max(chosen) < len(self):
             raise IndexError(f"rows run from {min(chosen)} to {max(chosen)}, the catalogue from 0 to {len(self) - 1}")
         columns = [(name, column) for name, column in self._columns if len(column)]
-        return [_known((name, column[row].as_py()) for name, column in columns) for row in chosen]
+        return [known((name, column[row].as_py()) for name, column in columns) for row in chosen]
 
     def search(self, text: str, limit: int) -> Int32:
         """Rows of items whose title holds ``text`` in any case, those that begin with it first: int32 (≤ limit,)."""
@@ -188,7 +188,7 @@ class _Amended(Catalogue):
     def describe(self, rows: Int32) -> list[dict[str, Any]]:
         said = [self.described.get(int(row)) for row in rows]
         built = iter(self.built.describe(np.array([row for row, new in zip(rows, said, strict=True) if new is None])))
-        return [next(built) if new is None else _known(new.items()) for new in said]
+        return [next(built) if new is None else known(new.items()) for new in said]
 
     def search(self, text: str, limit: int) -> Int32:
         if not text:
@@ -217,7 +217,7 @@ class _Amended(Catalogue):
         )
 
 
-def _known(values: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+def known(values: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """What is unknown is left out."""
     return {name: value for name, value in values if value is not None and value != ""}
 

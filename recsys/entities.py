@@ -19,10 +19,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from recsys.arrays import Float32, Float64, Int32, Int64
-from recsys.assembly import SIMILAR_INDEX, Engine
+from recsys.assembly import Engine
 from recsys.candidates import Candidates
 from recsys.errors import ReleaseDamaged, ReleaseError
-from recsys.retrieval import VectorIndex, check_queries
+from recsys.retrieval import SIMILAR_INDEX, VectorIndex, check_queries
 from recsys.vocabulary import Vocabulary, load_mapped
 
 BuildIndex = Callable[[Float32], VectorIndex]

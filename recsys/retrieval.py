@@ -20,6 +20,13 @@ NO_ROWS.flags.writeable = False
 NO_WEIGHTS: Float32 = np.zeros(0, np.float32)
 NO_WEIGHTS.flags.writeable = False
 
+ITEMS_INDEX = "items"
+"""The index over item vectors as they were learned: inner product with a user's vector is the score."""
+SIMILAR_INDEX = "similar"
+"""The index over unit item vectors: inner product is the cosine of two items."""
+CONTENT_INDEX = "content"
+"""The index over unit content vectors."""
+
 PERSONAL = "personal"
 """The level of an answer from what the batch layer learned of the user."""
 RECENT = "recent"
@@ -84,6 +91,7 @@ class VectorIndex(SearchIndex, Protocol):
         ...
 
 
+@runtime_checkable
 class GrowingIndex(SearchIndex, Protocol):
     """One that takes items and lets go of them. Values: every change gives another one."""
 
@@ -142,7 +150,7 @@ class Step(Protocol):
 
 
 class ContentSpace(Protocol):
-    """What makes content vectors of descriptions."""
+    """What makes content vectors of descriptions, and item vectors of content vectors."""
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -151,6 +159,10 @@ class ContentSpace(Protocol):
 
     def encode(self, items: Sequence[Mapping[str, Any]]) -> Float32:
         """Content vectors, float32 (m, w), of length one, or zero where a description says nothing."""
+        ...
+
+    def place(self, content: Float32) -> Float32:
+        """The vectors, float32 (m, d), of items that nobody has taken, by their content; zero where that is."""
         ...
 
 

@@ -18,13 +18,14 @@ import numpy as np
 import recsys
 from index import report as indexes
 from recsys.arrays import Float32
-from recsys.assembly import HOME, ITEMS_INDEX, SIMILAR, SIMILAR_INDEX, Engine, card_of, similar_surface
+from recsys.assembly import HOME, SIMILAR, Engine, card_of, similar_surface
 from recsys.catalogue import Catalogue
 from recsys.datasets import Log
 from recsys.errors import TrainingError
 from recsys.evaluation import evaluate
 from recsys.interactions import Interactions, interactions_of
 from recsys.releases import Manifest, Release, ReleaseStore
+from recsys.retrieval import ITEMS_INDEX, SIMILAR_INDEX
 from recsys.settings import Kind, Settings
 from recsys.splits import Split, hold_out
 from recsys.stores import open_store

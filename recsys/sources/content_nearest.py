@@ -10,11 +10,8 @@ import numpy as np
 from recsys.arrays import Float32, Int32
 from recsys.candidates import Candidates
 from recsys.errors import unknown_choice
-from recsys.retrieval import Parts, Query, SearchIndex
+from recsys.retrieval import CONTENT_INDEX, Parts, Query, SearchIndex
 from recsys.sources.nearest import scored, searched
-
-CONTENT = "content"
-"""The index over content vectors."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,15 +26,16 @@ class ContentNearest:
     vectors: Float32
 
     @classmethod
-    def of(cls, parts: Parts, index: str = CONTENT) -> ContentNearest:
+    def of(cls, parts: Parts, index: str = CONTENT_INDEX) -> ContentNearest:
         """``index`` names one of the release's indexes."""
         if index not in parts.indexes:
             raise ValueError(unknown_choice("index", index, parts.indexes))
         return cls(parts.indexes[index], parts.vectors[index])
 
     def __call__(self, queries: Sequence[Query], k: int) -> Candidates:
-        """The k items nearest to each profile; inner products with its direction."""
-        return searched(self.index, *self._profiles(queries), len(queries), k)
+        """The k items nearest to each profile, as far as they are on its side: cosines above 0."""
+        found = searched(self.index, *self._profiles(queries), len(queries), k)
+        return found.keep(found.scores > 0)
 
     def score(self, queries: Sequence[Query], rows: Int32) -> Float32:
         """Cosines of items, int32 (q, n), with each profile; nan where either is missing."""

@@ -9,8 +9,7 @@ import numpy as np
 
 from recsys.candidates import Candidates
 from recsys.errors import unknown_choice
-from recsys.retrieval import ContentSpace, Parts, Query, SearchIndex
-from recsys.sources.content_nearest import CONTENT
+from recsys.retrieval import CONTENT_INDEX, ContentSpace, Parts, Query, SearchIndex
 from recsys.sources.nearest import searched
 
 NOT_SAID = frozenset({"item_id"})
@@ -29,7 +28,7 @@ class DeclaredInterests:
     content: ContentSpace
 
     @classmethod
-    def of(cls, parts: Parts, index: str = CONTENT) -> DeclaredInterests:
+    def of(cls, parts: Parts, index: str = CONTENT_INDEX) -> DeclaredInterests:
         """``index`` names one of the release's indexes. ValueError where the release has no encoder."""
         if index not in parts.indexes:
             raise ValueError(unknown_choice("index", index, parts.indexes))
@@ -38,11 +37,12 @@ class DeclaredInterests:
         return cls(parts.indexes[index], parts.content)
 
     def __call__(self, queries: Sequence[Query], k: int) -> Candidates:
-        """The k items nearest to the interests; cosines."""
+        """The k items nearest to the interests, as far as they are on their side: cosines above 0."""
         named = [(place, list(query.interests)) for place, query in enumerate(queries) if query.interests]
         if not named:
             return Candidates.empty(len(queries))
         columns = [column for column in self.content.reads if column not in NOT_SAID]
         vectors = self.content.encode([dict.fromkeys(columns, interests) for _, interests in named])
         known = np.flatnonzero(vectors.any(axis=1))
-        return searched(self.index, [named[at][0] for at in known], vectors[known], len(queries), k)
+        found = searched(self.index, [named[at][0] for at in known], vectors[known], len(queries), k)
+        return found.keep(found.scores > 0)

@@ -10,12 +10,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from recsys.arrays import Float32
-from recsys.assembly import ITEMS_INDEX
 from recsys.errors import TrainingError
 from recsys.folding import Fold
 from recsys.interactions import Interactions
 from recsys.item_lists import ItemLists
 from recsys.pipeline import Line, Surface, unseen
+from recsys.retrieval import ITEMS_INDEX
 from recsys.settings import Section
 from recsys.tables import Table
 

@@ -8,13 +8,13 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from recsys.assembly import ITEMS_INDEX
 from recsys.errors import SettingsError
 from recsys.fusions.scored import POOL
 from recsys.fusions.z_score import standardized
 from recsys.interactions import Interactions
 from recsys.metrics import hits_of
 from recsys.pipeline import Line, unseen
+from recsys.retrieval import ITEMS_INDEX
 from recsys.splits import Split, split_in_time, split_within_users
 from recsys.users import History
 from training.config import model_of
