@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.outliers import measure
 from index import BACKENDS
 from recsys.candidates import Candidates
 from recsys.errors import SettingsError
@@ -148,3 +149,24 @@ def test_an_option_that_cannot_be_is_an_error_with_the_line():
     ):
         with pytest.raises(SettingsError, match=said):
             Recommender.of(Surface(sources=(), steps=(Line(name="content-outlier", **options),)), parts)
+
+
+def test_intruders_among_artists_are_found_by_their_tags_and_the_lists_are_better_without(data_folder):
+    """Last.fm: half of the tags are looked at, the other half and plays that were held out judge."""
+    document = measure("lastfm-2k", {"RECSYS_DATA": str(data_folder)})
+    rows = {(row["intruders"], row["filter"]): row for row in document["rows"]}
+    found, by_chance = rows["swapped", "content-outlier 0.5"], rows["swapped", "as many at random"]
+    assert found["out"] == pytest.approx(by_chance["out"], rel=0.5)
+    assert found["recall"] > 4 * by_chance["recall"]
+    assert found["precision"] > 4 * by_chance["precision"]
+    for intrusion in ("none", "swapped"):
+        row = rows[intrusion, "content-outlier 0.5"]
+        assert row["overlap@10_gain"][1] > 0
+        assert row["held_out@10_gain"][1] > 0
+    assert rows["swapped", "oracle"]["recall"] == 1
+    assert rows["swapped", "oracle"]["intruders@10"] == 0
+
+
+def test_a_data_set_whose_content_is_not_studied_is_named(data_folder):
+    with pytest.raises(SettingsError, match="unknown data set with content to filter by 'gowalla', choose one of"):
+        measure("gowalla", {"RECSYS_DATA": str(data_folder)})
