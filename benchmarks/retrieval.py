@@ -164,11 +164,11 @@ def _ratio(ours: Call, raw: Call, queries: Float32) -> float:
 
     The second of two calls finds in the caches what the first brought there, and the first two rounds bring it.
     """
-    mine, theirs = [], []
+    times: dict[Call, list[float]] = {ours: [], raw: []}
     for place in range(ROUNDS):
-        for call, times in ((ours, mine), (raw, theirs))[:: 1 - 2 * (place % 2)]:
-            times.append(_seconds(call, queries))
-    return min(mine[2:]) / min(theirs[2:])
+        for call in (ours, raw)[:: 1 - 2 * (place % 2)]:
+            times[call].append(_seconds(call, queries))
+    return min(times[ours][2:]) / min(times[raw][2:])
 
 
 def _seconds(call: Call, queries: Float32) -> float:
