@@ -30,7 +30,16 @@ from recsys.folding import Fold, describe_fold, load_fold, save_arrays
 from recsys.item_lists import ItemLists
 from recsys.pipeline import Answer, Line, Recommender, Surface, unseen
 from recsys.releases import Release
-from recsys.retrieval import ITEMS_INDEX, SIMILAR_INDEX, ContentSpace, Parts, VectorIndex, by_popularity, check_vectors
+from recsys.retrieval import (
+    CONTENT_INDEX,
+    ITEMS_INDEX,
+    SIMILAR_INDEX,
+    ContentSpace,
+    Parts,
+    VectorIndex,
+    by_popularity,
+    check_vectors,
+)
 from recsys.settings import Kind, Section, describe
 from recsys.users import History, Resolver, Users
 from recsys.vocabulary import Vocabulary, load_mapped
@@ -99,6 +108,8 @@ class Engine:
     ) -> Engine:
         """Put the parts together. ValueError if there is not one vector and one list for each item."""
         vectors = {} if fold is None or directions is None else {ITEMS_INDEX: fold.items, SIMILAR_INDEX: directions}
+        if content is not None:
+            vectors[CONTENT_INDEX] = content.vectors
         counts = {name: len(array) for name, array in {**vectors, "popularity": popularity}.items()}
         for name, count in {**counts, **{name: len(part) for name, part in lists.items()}}.items():
             if count != len(items):

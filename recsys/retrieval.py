@@ -157,6 +157,11 @@ class ContentSpace(Protocol):
         """The names in a description that a vector depends on."""
         ...
 
+    @property
+    def vectors(self) -> Float32:
+        """The content vectors of the release's items, float32 (n, w)."""
+        ...
+
     def encode(self, items: Sequence[Mapping[str, Any]]) -> Float32:
         """Content vectors, float32 (m, w), of length one, or zero where a description says nothing."""
         ...

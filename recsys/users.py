@@ -124,18 +124,28 @@ class Resolver:
         seen = self.items.rows_of_keys(state.seen)
         recent = self.items.rows_of_keys(state.recent)
         known = recent >= 0
-        query = Query(now=now, user=user, seen=seen[seen >= 0], recent=recent[known], weights=state.weights[known])
+        query = Query(
+            now=now,
+            user=user,
+            seen=seen[seen >= 0],
+            recent=recent[known],
+            weights=state.weights[known],
+            interests=state.interests,
+        )
         if self.fold is None:
             return query
         if state.vector is not None and state.vector.shape == self.fold.items.shape[1:]:
             return replace(query, vector=state.vector)
         return self._folded(query)
 
-    def anonymous(self, history: Sequence[str], weights: Float32, now: datetime) -> Query:
-        """The query of a visitor of whom only a history is known, newest first; unknown items count for nothing."""
+    def anonymous(
+        self, history: Sequence[str], weights: Float32, now: datetime, interests: tuple[str, ...] = ()
+    ) -> Query:
+        """The query of a visitor of whom a history, newest first, is known; unknown items do not count."""
         rows = self.items.rows(history)
         known = rows >= 0
-        query = Query(now=now, seen=np.unique(rows[known]), recent=rows[known], weights=weights[known], level=RECENT)
+        seen, recent = np.unique(rows[known]), rows[known]
+        query = Query(now=now, seen=seen, recent=recent, weights=weights[known], level=RECENT, interests=interests)
         return self._folded(query)
 
     def _folded(self, query: Query) -> Query:

@@ -139,8 +139,8 @@ def test_what_is_not_available_is_answered_by_no_source_and_does_not_cost_a_slot
         assert np.isin([0, 1], whole.candidates.rows).any()
         assert sorted(left.candidates.rows[0].tolist()) == [2, 3, 4]
         assert left.degraded == ()
-    # Not by leaving slots to the ladder.
-    assert left.sources(0) == [["content-nearest"]] * 3
+    # Item 3 is on the other side of the profile and nothing is known of item 4: what is popular follows.
+    assert left.sources(0) == [["content-nearest"], ["popular"], ["popular"]]
 
 
 def test_popular_looks_as_far_down_as_it_takes():
