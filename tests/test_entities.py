@@ -1,6 +1,8 @@
 """Artists, playlists and genres as vectors of the items' space."""
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from functools import cache
 
@@ -228,3 +230,15 @@ def test_over_vectors_drawn_at_random_no_tag_is_found_again(data_folder):
 def test_a_data_set_without_entities_is_named(data_folder):
     with pytest.raises(SettingsError, match="unknown data set with entities 'gowalla', choose one of citeulike-t"):
         measure("gowalla", {"RECSYS_DATA": str(data_folder)})
+
+
+def test_the_example_of_the_page_prints_what_it_shows(repo, tmp_path):
+    page, readme = ((repo / name).read_text() for name in ("docs/entities.md", "README.md"))
+    for file in ("events.csv", "items.csv", "recsys.toml"):
+        shown = re.search(rf"^`{re.escape(file)}`:\n\n```\w+\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)[1]
+        (tmp_path / file).write_text(shown)
+    example = re.search(r"```python\n(.*?)```", page, re.DOTALL)[1]
+    for command in (["-m", "recsys", "train"], ["-c", example]):
+        done = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert f"```text\n{done.stdout}```" in page
