@@ -29,15 +29,15 @@ class TagsRule(TermsRule):
     """For a column of tags, the column with as many numbers: how often or how strongly each was given."""
 
     def terms(self, item: Description) -> Terms:
-        """What each tag weighs: 1, or the sum of what the column of its weights says."""
+        """What each tag weighs: 1, or what the column of its weights says, if that is as many numbers."""
         found: dict[str, float] = {}
         for column in self.columns:
-            tags = _listed(item.get(column))[:LIMIT]
-            weights = _listed(item.get(self.weight_columns.get(column, "")))
-            fit = len(weights) == len(_listed(item.get(column)))
-            for place, tag in enumerate(tags):
+            tags = _listed(item.get(column))
+            weights = _numbers(item.get(self.weight_columns[column])) if column in self.weight_columns else None
+            if weights is None or len(weights) != len(tags):
+                weights = [1.0] * len(tags)
+            for tag, weight in zip(tags[:LIMIT], weights, strict=False):
                 name = tag_name(tag)
-                weight = _weight(weights[place]) if fit and column in self.weight_columns else 1.0
                 if name and weight > 0:
                     found[name] = found.get(name, 0.0) + weight
         return found
@@ -83,10 +83,10 @@ def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _weight(value: Any) -> float:
-    """A weight that is not a number, or not above 0, is none."""
+def _numbers(value: Any) -> list[float] | None:
+    """All of them finite; None otherwise."""
     try:
-        weight = float(value)
+        numbers = [float(each) for each in _listed(value)]
     except (TypeError, ValueError, OverflowError):
-        return 0.0
-    return weight if math.isfinite(weight) else 0.0
+        return None
+    return numbers if all(map(math.isfinite, numbers)) else None
