@@ -164,3 +164,30 @@ def test_a_batch_equals_its_users_one_by_one(any_fold):
     for user in range(3):
         part = slice(indptr[user], indptr[user + 1])
         assert batch[user] == pytest.approx(one(any_fold, rows[part], weights[part]), rel=1e-5, abs=1e-6)
+
+
+def test_other_item_vectors_fold_by_the_same_rule(any_fold):
+    rng = np.random.default_rng(8)
+    named = any_fold.per_item()
+    assert np.array_equal(named["items"], any_fold.items)
+    assert one(any_fold.replaced({}), [1, 5], [1.0, 2.0]) == pytest.approx(one(any_fold, [1, 5], [1.0, 2.0]))
+    grown = {name: np.vstack([array, rng.normal(size=(1, 6)).astype(np.float32)]) for name, array in named.items()}
+    more = any_fold.replaced(grown)
+    assert more.rule == any_fold.rule
+    assert np.array_equal(more.items, grown["items"])
+    # Who took nothing new stays where they were, but for a rule that looks at how many items there are.
+    assert one(more, [1, 5], [1.0, 2.0]) == pytest.approx(one(any_fold, [1, 5], [1.0, 2.0]), rel=1e-4)
+    assert one(more, [30, 5], [1.0, 2.0]) != pytest.approx(one(any_fold, [5], [2.0]), rel=1e-2)
+
+
+def test_other_item_vectors_of_the_wrong_shape_or_name_are_refused(any_fold):
+    with pytest.raises(ValueError, match=r"keeps items.* of an item, not vectors"):
+        any_fold.replaced({"vectors": any_fold.items})
+    with pytest.raises(ValueError, match=r"\(30, 5\).*\(30, 6\)"):
+        any_fold.replaced({name: array[:, :5] for name, array in any_fold.per_item().items()})
+
+
+def test_inputs_and_items_of_a_linear_fold_must_be_as_many(fold):
+    linear = Linear.of(fold.items, LinearRule())
+    with pytest.raises(ValueError, match=r"'inputs': \(30, 6\).*\(29, 6\)"):
+        linear.replaced({"items": fold.items[:29]})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -47,16 +47,28 @@ class Fold(Protocol):
         """
         ...
 
-    def amended(self, rows: Int32, vectors: Float32, like: Int32) -> Self:
+    def amended(self, rows: Int32, vectors: Float32, like: Callable[[], Int32]) -> Self:
         """With these vectors, float32 (m, d), at m different rows: new items behind the last, or others in their place.
 
-        ``like``: int32 (m, j), built items that each is like, -1 where there are fewer: what cannot be told of the
-        vector alone is told of them. Nothing is copied, and what was computed from all items stays as it was.
+        ``like`` finds older items that each is like, int32 (m, j), -1 where there are fewer: what the vector does not
+        say is taken from them. Nothing is copied, and what was computed from all items stays as it was.
         """
         ...
 
     def arrays(self) -> Mapping[str, np.ndarray]:
         """What it needs beside the item vectors and the rule, by name."""
+        ...
+
+    def per_item(self) -> Mapping[str, Float32]:
+        """What it keeps of each item, float32 (n, d): ``items``, and what users' vectors are made of if not that."""
+        ...
+
+    def replaced(self, vectors: Mapping[str, Float32]) -> Self:
+        """The same with other vectors of items, as many or more, under the names that :meth:`per_item` gives.
+
+        All else stays as it was learned: what users left aside is told by the items that they could take.
+        ValueError for another name, width, or number of items than the rest has.
+        """
         ...
 
     @classmethod
@@ -75,6 +87,21 @@ FOLDS: Table[type[Fold]] = Table(
 )
 OLDEST = "least-squares"
 """What a release of schema 1, which names no kind, was folded in by."""
+
+
+def check_replaced(fold: Fold, vectors: Mapping[str, Float32]) -> dict[str, Float32]:
+    """What a fold keeps of each item with some of it replaced. ValueError as :meth:`Fold.replaced` says."""
+    kept = dict(fold.per_item())
+    if unknown := vectors.keys() - kept.keys():
+        raise ValueError(f"a {fold.kind} fold keeps {', '.join(kept)} of an item, not {', '.join(sorted(unknown))}")
+    merged = {**kept, **vectors}
+    width = fold.items.shape[1]
+    wrong = {name: array.shape for name, array in merged.items() if array.shape != (len(merged["items"]), width)}
+    if wrong:
+        raise ValueError(
+            f"vectors are {wrong}: as many as there are items, {(len(merged['items']), width)}, were wanted"
+        )
+    return merged
 
 
 def describe_fold(fold: Fold) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from recsys.arrays import Float32, Float64, Int32, Int64, patched
+from recsys.folding import check_replaced
 from recsys.settings import Section
 
 BLOCK = 2**21
@@ -70,7 +71,15 @@ class LeastSquares:
         """The Gram matrix."""
         return {"gram": self.gram}
 
-    def amended(self, rows: Int32, vectors: Float32, like: Int32) -> LeastSquares:  # noqa: ARG002  the vector is enough
+    def per_item(self) -> Mapping[str, Float32]:
+        """The item vectors, which users are solved against."""
+        return {"items": self.items}
+
+    def replaced(self, vectors: Mapping[str, Float32]) -> LeastSquares:
+        """As :class:`recsys.folding.Fold` says; the Gram matrix stays: nobody left a new item aside."""
+        return LeastSquares(check_replaced(self, vectors)["items"], self.gram, self.rule)
+
+    def amended(self, rows: Int32, vectors: Float32, like: Callable[[], Int32]) -> LeastSquares:  # noqa: ARG002  the vector is enough
         """With these item vectors; YᵀY remains what it was computed of, which a few others would change little."""
         other = replace(self, items=patched(self.items, rows, vectors))
         other.__dict__["_axes"] = self._axes

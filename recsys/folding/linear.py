@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from recsys.arrays import Float32, Int32, Int64, patched
+from recsys.folding import check_replaced
 from recsys.settings import Section
 
 CHUNK = 2**16
@@ -48,16 +49,25 @@ class Linear:
         """``inputs`` are the item vectors themselves unless given."""
         return cls(items, items if arrays is None else arrays["inputs"], rule)
 
-    def amended(self, rows: Int32, vectors: Float32, like: Int32) -> Linear:
+    def amended(self, rows: Int32, vectors: Float32, like: Callable[[], Int32]) -> Linear:
         """With these item vectors; whoever takes such an item is taken to have taken a bit of each that it is like."""
-        known = (like >= 0)[:, :, None]
-        total = np.where(known, self.inputs[np.maximum(like, 0)], 0).sum(axis=1)
+        others = like()
+        known = (others >= 0)[:, :, None]
+        total = np.where(known, self.inputs[np.maximum(others, 0)], 0).sum(axis=1)
         inputs = total / np.maximum(known.sum(axis=1), 1)
         return replace(self, items=patched(self.items, rows, vectors), inputs=patched(self.inputs, rows, inputs))
 
     def arrays(self) -> Mapping[str, np.ndarray]:
         """The vectors that are summed."""
         return {"inputs": self.inputs}
+
+    def per_item(self) -> Mapping[str, Float32]:
+        """The item vectors, and those that are summed."""
+        return {"items": self.items, "inputs": self.inputs}
+
+    def replaced(self, vectors: Mapping[str, Float32]) -> Linear:
+        """As :class:`recsys.folding.Fold` says."""
+        return Linear(rule=self.rule, **check_replaced(self, vectors))
 
     def fold(self, indptr: Int64, rows: Int32, weights: Float32) -> Float32:
         """Vectors of q users, float32 (q, d), as :class:`recsys.folding.Fold` says; the order of items is free."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from recsys.arrays import Bool, Float32, Int32, Int64, patched
+from recsys.folding import check_replaced
 from recsys.settings import Section
 
 EPSILON = 1e-6
@@ -70,13 +71,21 @@ class Transformer:
             raise ValueError(f"vectors of width {items.shape[1]} cannot be divided among {rule.heads} heads")
         return cls(items, {name: arrays[name] for name in cls.ARRAYS}, rule)
 
-    def amended(self, rows: Int32, vectors: Float32, like: Int32) -> Transformer:  # noqa: ARG002  the vector is enough
+    def amended(self, rows: Int32, vectors: Float32, like: Callable[[], Int32]) -> Transformer:  # noqa: ARG002  the vector is enough
         """With these item vectors, which go in and come out alike."""
         return replace(self, items=patched(self.items, rows, vectors))
 
     def arrays(self) -> Mapping[str, np.ndarray]:
         """The parameters beside the item vectors."""
         return self.parameters
+
+    def per_item(self) -> Mapping[str, Float32]:
+        """The item vectors, which go in and are multiplied with what comes out."""
+        return {"items": self.items}
+
+    def replaced(self, vectors: Mapping[str, Float32]) -> Transformer:
+        """As :class:`recsys.folding.Fold` says; the network stays."""
+        return Transformer(check_replaced(self, vectors)["items"], self.parameters, self.rule)
 
     def fold(self, indptr: Int64, rows: Int32, weights: Float32) -> Float32:
         """Vectors of q users, float32 (q, d), as :class:`recsys.folding.Fold` says.
