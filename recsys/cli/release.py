@@ -61,9 +61,12 @@ def release_show(
 
 @app.command("verify")
 def release_verify(release: Id, config: ConfigOption = None) -> None:
-    """Read every file of a release and compare its checksum."""
+    """Compare the checksum of every file of a release, then load it and search its indexes in a process of its own."""
+    from index.check import survive_release
+
     found = ReleaseStore(settings_of(config).releases.folder).verify(release)
-    typer.echo(f"{found.id}: {len(found.manifest.files)} files are as published")
+    survive_release(found)
+    typer.echo(f"{found.id}: {len(found.manifest.files)} files are as published, its indexes load and answer")
 
 
 @app.command("promote")
