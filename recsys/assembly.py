@@ -115,7 +115,7 @@ class Engine:
             if count != len(items):
                 raise ValueError(f"{name!r} speaks of {count} items, the vocabulary of {len(items)}")
         order = by_popularity(popularity)
-        parts = Parts(len(items), indexes, popularity, vectors, lists, content, order=order)
+        parts = Parts(len(items), indexes, popularity, vectors, lists, content, order=order, catalogue=catalogue)
         return cls(
             id=release,
             items=items,

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from recsys.arrays import Bool, Float32, Int32
+from recsys.arrays import Bool, Float32, Int32, Int64
 
 NONE = np.int32(-1)
 EMPTY = np.float32(-np.inf)
@@ -95,6 +95,18 @@ class Candidates:
             pick(self.rows, NONE),
             pick(self.scores, EMPTY),
             {name: pick(signal, np.float32(np.nan)) for name, signal in self.signals.items()},
+        )
+
+    def reordered(self, order: Int64) -> Candidates:
+        """The slots in the order ``order``, int64 (q, n), with the same scores: the best goes to the first.
+
+        >>> Candidates(np.array([[4, 7]], np.int32), np.array([[3, 1]], np.float32)).reordered(np.array([[1, 0]])).rows
+        array([[7, 4]], dtype=int32)
+        """
+        return Candidates(
+            np.take_along_axis(self.rows, order, axis=1),
+            -np.sort(-self.scores, axis=1),
+            {name: np.take_along_axis(signal, order, axis=1) for name, signal in self.signals.items()},
         )
 
 

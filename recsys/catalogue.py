@@ -129,6 +129,19 @@ class Catalogue:
         names = coded.dictionary.take(pa.array(used)).to_pylist()
         return names, places.astype(np.int64), np.asarray(np.from_dlpack(rows), np.int64)
 
+    def memberships(self, column: str) -> tuple[Int64, Int64]:
+        """:meth:`groups` by item, made once: item i's are ``groups[starts[i]:starts[i + 1]]``, each once.
+
+        ``starts``: int64 (n + 1,); ``groups``: int64, places among the names. ValueError as there.
+        """
+        if column not in self._memberships:
+            names, places, rows = self.groups(column)
+            pairs = np.unique(rows * max(len(names), 1) + places)
+            owners, groups = np.divmod(pairs, max(len(names), 1))
+            starts = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=self.table.num_rows))])
+            self._memberships[column] = starts.astype(np.int64), groups
+        return self._memberships[column]
+
     def amended(self, described: Mapping[int, Mapping[str, Any]]) -> Catalogue:
         """With other attributes for some rows, and with rows behind the last: row → attributes, ``item_id`` among them.
 
@@ -149,6 +162,10 @@ class Catalogue:
             return cls(pa.ipc.open_file(mapped).read_all())
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{path} is not a catalogue, an Arrow file was wanted: {error}") from error
+
+    @cached_property
+    def _memberships(self) -> dict[str, tuple[Int64, Int64]]:
+        return {}
 
     @cached_property
     def _columns(self) -> list[tuple[str, Arrow]]:
@@ -210,6 +227,9 @@ class _Amended(Catalogue):
 
     def groups(self, column: str) -> tuple[list[str], Int64, Int64]:
         return self.built.groups(column)
+
+    def memberships(self, column: str) -> tuple[Int64, Int64]:
+        return self.built.memberships(column)
 
     def save(self, path: Path) -> None:  # noqa: ARG002
         raise ValueError(

@@ -12,6 +12,7 @@ import numpy as np
 
 from recsys.arrays import Float32, Int32, Int64
 from recsys.candidates import Candidates
+from recsys.catalogue import Catalogue
 from recsys.item_lists import ItemLists
 from recsys.masks import Mask
 
@@ -39,7 +40,9 @@ class Query:
 
     ``vector``: float32 (d,) or None, and ``level``, what a personal answer is called. ``recent``: int32 (r,),
     item rows, newest first, and ``weights``: float32 (r,), what was learned from each. ``seen``: int32 (s,), item rows
-    that must not be answered. ``interests``: words and tags that the user named.
+    that must not be answered. ``interests``: words and tags that the user named. ``excluded``: int32 (e,), item
+    rows that this request does not want, and ``allowed``, the items that it wants; None for all. ``seed``: of what is
+    left to chance in its answer.
     """
 
     now: datetime
@@ -50,6 +53,9 @@ class Query:
     weights: Float32 = field(default_factory=lambda: NO_WEIGHTS)
     seen: Int32 = field(default_factory=lambda: NO_ROWS)
     interests: tuple[str, ...] = ()
+    excluded: Int32 = field(default_factory=lambda: NO_ROWS)
+    allowed: Mask | None = None
+    seed: int = 0
 
 
 class SearchIndex(Protocol):
@@ -179,6 +185,7 @@ class Parts:
     ``popularity``: float32 (n,), how often each item was consumed, and ``order``: int32 (n,), all rows, those most
     consumed first, or None where nobody has sorted them yet. ``lists``: name → what goes with each item. ``content``:
     what content vectors are made by. ``available``: the items that may be answered at all; None for every one.
+    ``catalogue``: what is known of the items; None where nobody asks.
     """
 
     items: int
@@ -189,6 +196,7 @@ class Parts:
     content: ContentSpace | None = None
     available: Mask | None = None
     order: Int32 | None = None
+    catalogue: Catalogue | None = None
 
     @property
     def gone(self) -> Int32:

@@ -9,7 +9,10 @@ STEPS: Table[PartBuilder] = Table(
     "step",
     {
         "available": "recsys.steps.available:Available.of",
+        "capped": "recsys.steps.capped:Capped.of",
         "content-outlier": "recsys.steps.content_outlier:ContentOutlier.of",
+        "dithered": "recsys.steps.dithered:Dithered.of",
+        "diverse": "recsys.steps.diverse:Diverse.of",
         "seen": "recsys.steps.seen:Seen.of",
     },
 )

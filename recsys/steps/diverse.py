@@ -1,0 +1,83 @@
+"""Lists whose items are not all alike: maximal marginal relevance, Carbonell & Goldstein (1998)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.arrays import Float32, Int64
+from recsys.candidates import Candidates
+from recsys.errors import unknown_choice
+from recsys.retrieval import SIMILAR_INDEX, Parts, Query
+
+CHUNK = 64
+"""Queries whose similarities are held at once: at 200 candidates 10 MB."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Diverse:
+    """Take the items one by one, each time the one of largest (1 - weight) · relevance - weight · likeness.
+
+    Relevance is 1 for the best of a list's ``depth`` candidates and falls to 0 with the place; likeness is the largest
+    cosine with anything taken before, at least 0. The first ``length`` places are chosen so, the others follow as they
+    stood. Relevance goes by place since scores of different surfaces share no scale.
+    Laws: the same items; the best stays first; a weight of 0 changes nothing; a zero vector is like none.
+
+    ``vectors``: float32 (n, d), of length one or zero.
+    """
+
+    vectors: Float32
+    weight: float
+    length: int
+    depth: int
+
+    @classmethod
+    def of(
+        cls, parts: Parts, weight: float = 0.3, length: int = 20, depth: int = 100, vectors: str = SIMILAR_INDEX
+    ) -> Diverse:
+        """``weight``: of unlikeness, from 0 to 1. ``vectors`` names the release's unit vectors."""
+        if not 0 <= weight <= 1:
+            raise ValueError(f"weight is {weight}: it must lie between 0 and 1")
+        if not 1 <= length <= depth:
+            raise ValueError(f"length is {length} and depth {depth}: 1 ≤ length ≤ depth was wanted")
+        if vectors not in parts.vectors:
+            raise ValueError(unknown_choice("vectors", vectors, parts.vectors))
+        return cls(parts.vectors[vectors], weight, length, depth)
+
+    def __call__(self, queries: Sequence[Query], candidates: Candidates) -> Candidates:  # noqa: ARG002
+        """The candidates, best first, the first places chosen anew."""
+        found = candidates.top(candidates.shape[1])
+        depth = min(self.depth, found.shape[1])
+        if not self.weight or depth < 3:
+            return found
+        order = np.tile(np.arange(found.shape[1]), (found.shape[0], 1))
+        for start in range(0, len(order), CHUNK):
+            part = slice(start, start + CHUNK)
+            order[part, :depth] = self._chosen(found.rows[part, :depth])
+        return found.reordered(order)
+
+    def _chosen(self, rows: np.ndarray) -> Int64:
+        """Places of (q, m) candidates, best first, in the order in which they are taken."""
+        asked, depth = rows.shape
+        vectors = self.vectors[np.maximum(rows, 0)]
+        likeness = np.matmul(vectors, vectors.transpose(0, 2, 1))
+        relevance = (1 - self.weight) * np.linspace(1, 0, depth, dtype=np.float32)
+        # What is empty comes last, in any company.
+        value = np.where(rows >= 0, relevance, np.float32(-2))
+        nearest = np.zeros((asked, depth), np.float32)
+        taken = np.zeros((asked, depth), bool)
+        lines = np.arange(asked)
+        order = np.empty((asked, depth), np.int64)
+        length = min(self.length, depth)
+        for place in range(length):
+            worth = np.where(taken, -np.inf, value - self.weight * nearest)
+            best = worth.argmax(axis=1)
+            order[:, place] = best
+            taken[lines, best] = True
+            np.maximum(nearest, likeness[lines, best], out=nearest)
+        # The others as they stood: a stable sort by whether they are taken.
+        rest = np.argsort(taken, axis=1, kind="stable")[:, : depth - length]
+        order[:, length:] = rest
+        return order

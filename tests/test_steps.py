@@ -1,0 +1,139 @@
+"""What single steps promise: laws over random lists, and lists worked out by hand."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from recsys.candidates import EMPTY, Candidates
+from recsys.catalogue import Catalogue
+from recsys.retrieval import Parts, Query
+from recsys.steps import STEPS
+from recsys.vocabulary import Vocabulary
+
+NOW = datetime(2026, 11, 25, tzinfo=UTC)
+N = 12
+ANGLES = np.linspace(0, np.pi, N)
+UNIT = np.column_stack([np.cos(ANGLES), np.sin(ANGLES)]).astype(np.float32)
+UNIT[-1] = 0
+ARTISTS = [["a"], ["a"], ["a"], ["b"], ["b"], [], ["c"], ["a", "b"], ["c"], ["d"], [""], None]
+CATALOGUE = Catalogue.of(
+    pd.DataFrame(
+        {
+            "item_id": [f"i{row}" for row in range(N)],
+            "artists": pd.arrays.ArrowExtensionArray(pa.array(ARTISTS)),
+            "label": ["x", "x", "y", "y", "x", None, "", "x", "y", "z", "z", "z"],
+        }
+    ),
+    Vocabulary.of([f"i{row}" for row in range(N)]),
+)
+PARTS = Parts(N, {}, np.ones(N, np.float32), {"similar": UNIT}, catalogue=CATALOGUE)
+
+
+def ranked(*lists):
+    """Lists of rows, best first."""
+    width = max(map(len, lists))
+    rows = np.array([[*line, *[-1] * (width - len(line))] for line in lists], np.int32)
+    return Candidates(rows, np.where(rows >= 0, 1 / (1 + np.arange(width)), EMPTY).astype(np.float32))
+
+
+def asked(count=1):
+    return [Query(now=NOW, seed=seed) for seed in range(count)]
+
+
+@st.composite
+def lists(draw):
+    """Several lists of different items in any order, with holes."""
+    lines = draw(st.lists(st.permutations(range(N)), min_size=1, max_size=4))
+    holes = draw(hnp.arrays(bool, (len(lines), N)))
+    scores = draw(hnp.arrays(np.float32, (len(lines), N), elements=st.floats(-9, 9, width=32), unique=True))
+    rows = np.where(holes, -1, np.array(lines)).astype(np.int32)
+    return Candidates(rows, np.where(rows >= 0, scores, EMPTY), {"als": np.where(rows >= 0, scores, np.nan)})
+
+
+BUILT = {
+    "diverse": STEPS["diverse"](PARTS, weight=0.6, length=4, depth=8),
+    "dithered": STEPS["dithered"](PARTS, epsilon=2.0),
+    "capped": STEPS["capped"](PARTS, column="artists", at_most=1),
+    "capped by one column": STEPS["capped"](PARTS, column="label", at_most=2),
+}
+
+
+@pytest.mark.parametrize("step", BUILT.values(), ids=BUILT)
+@given(found=lists())
+@settings(deadline=None)
+def test_a_step_invents_nothing_and_a_batch_is_its_queries_one_by_one(step, found):
+    queries = asked(found.shape[0])
+    whole = step(queries, found)
+    for place, query in enumerate(queries):
+        alone = step([query], Candidates(found.rows[[place]], found.scores[[place]], {"als": found.scores[[place]]}))
+        assert np.array_equal(whole.rows[place], alone.rows[0])
+        had, has = (set(rows[rows >= 0].tolist()) for rows in (found.rows[place], whole.rows[place]))
+        assert has <= had
+        said = whole.signals["als"][place][whole.filled[place]]
+        wanted = dict(zip(found.rows[place].tolist(), found.scores[place].tolist(), strict=True))
+        assert said.tolist() == [wanted[row] for row in whole.rows[place] if row >= 0], "signals go with their items"
+    assert ((whole.scores > EMPTY) == whole.filled).all()
+
+
+@pytest.mark.parametrize("name", ["diverse", "dithered"])
+@given(found=lists())
+@settings(deadline=None)
+def test_a_step_that_reorders_keeps_every_item_and_the_scores(name, found):
+    after = BUILT[name](asked(found.shape[0]), found)
+    assert np.array_equal(np.sort(after.rows, axis=1), np.sort(found.rows, axis=1))
+    assert np.array_equal(np.sort(after.scores, axis=1), np.sort(found.scores, axis=1))
+    assert (after.scores[:, 1:] <= after.scores[:, :-1]).all()
+
+
+def test_diversity_takes_what_is_unlike_what_was_taken():
+    # 0, 1, 2 lie side by side, 10 on the other side: relevances 1, 2/3, 1/3, 0
+    found = ranked([0, 1, 2, 10])
+    after = STEPS["diverse"](PARTS, weight=0.9, length=4, depth=4)(asked(), found)
+    assert after.rows.tolist() == [[0, 10, 2, 1]]
+    assert STEPS["diverse"](PARTS, weight=0, length=4, depth=4)(asked(), found).rows.tolist() == [[0, 1, 2, 10]]
+    deep = STEPS["diverse"](PARTS, weight=0.9, length=2, depth=4)(asked(), found)
+    assert deep.rows.tolist() == [[0, 10, 1, 2]], "what is not chosen follows as it stood"
+
+
+def test_dithering_is_the_same_for_the_same_request_and_moves_the_first_little():
+    rows = list(range(N))
+    step = STEPS["dithered"](PARTS, epsilon=1.5)
+    many = step(asked(400), ranked(*[rows] * 400))
+    assert np.array_equal(many.rows, step(asked(400), ranked(*[rows] * 400)).rows)
+    moved = np.abs(np.argsort(many.rows, axis=1) - np.arange(N)).mean(axis=0)
+    assert moved[0] < 0.5
+    assert moved[6] > 1
+    still = STEPS["dithered"](PARTS, epsilon=1)(asked(3), ranked(rows, rows, rows))
+    assert still.rows.tolist() == [rows] * 3
+
+
+def test_a_group_is_capped_and_its_best_stay():
+    found = ranked([2, 7, 1, 3, 5, 0, 4, 11, 10])
+    once = STEPS["capped"](PARTS, column="artists", at_most=1)(asked(), found)
+    assert once.rows.tolist() == [[2, -1, -1, 3, 5, -1, -1, 11, 10]], "7 is of a and b, and a is full"
+    twice = STEPS["capped"](PARTS, column="artists", at_most=2)(asked(), found)
+    assert twice.rows.tolist() == [[2, 7, -1, 3, 5, -1, -1, 11, 10]]
+    labels = STEPS["capped"](PARTS, column="label", at_most=1)(asked(), ranked([5, 0, 6, 2, 1, 3, 9, 10]))
+    assert labels.rows.tolist() == [[5, 0, 6, 2, -1, -1, 9, -1]]
+
+
+@pytest.mark.parametrize(
+    ("step", "options", "said"),
+    [
+        ("diverse", {"weight": 2}, "weight is 2: it must lie between 0 and 1"),
+        ("diverse", {"length": 0}, "length is 0 and depth 100: 1 ≤ length ≤ depth was wanted"),
+        ("diverse", {"vectors": "content"}, "unknown vectors 'content', choose one of similar"),
+        ("dithered", {"epsilon": 0.5}, "epsilon is 0.5: at least 1 was wanted"),
+        ("capped", {"column": "artist"}, "'artist' is none in this catalogue: choose one of artists, label"),
+        ("capped", {"column": "artists", "at_most": 0}, "at_most is 0: at least 1 was wanted"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused(step, options, said):
+    with pytest.raises(ValueError, match=said):
+        STEPS[step](PARTS, **options)
