@@ -133,6 +133,28 @@ def bench_retrieval(
         print_retrieval(Console(), document)
 
 
+@bench_app.command(
+    "outliers", epilog="Examples: `recsys bench outliers citeulike-t` · `recsys bench outliers lastfm-2k`"
+)
+def bench_outliers(dataset: Annotated[str, typer.Argument(help="A data set whose content is studied.")]) -> None:
+    """What the step content-outlier finds of known intruders, and what it does to the lists; JSON."""
+    with extra("train"):
+        from benchmarks.outliers import measure
+
+    print_json(measure(dataset, os.environ))
+
+
+@bench_app.command(
+    "entities", epilog="Examples: `recsys bench entities lastfm-2k` · `recsys bench entities spotify-songs`"
+)
+def bench_entities(dataset: Annotated[str, typer.Argument(help="A data set with genres, tags or artists.")]) -> None:
+    """Whether vectors of genres, tags and artists say what they are, and how playlists are continued; JSON."""
+    with extra("train"):
+        from benchmarks.entities import measure
+
+    print_json(measure(dataset, os.environ))
+
+
 @bench_app.command("speed", epilog="Examples: `recsys bench speed` · `recsys bench speed loop --folder results`")
 def bench_speed(
     names: Annotated[list[str] | None, typer.Argument(help="Which ones; without it all.", metavar="[NAME]…")] = None,
