@@ -45,7 +45,7 @@ class Amendment:
         indexes = {name: self._index(name, index, told, grow) for name, index in parts.indexes.items()}
         vectors = {name: patched(array, *told[name]) for name, array in parts.vectors.items()}
         if fold is not None and ITEMS_INDEX in told:
-            fold = fold.amended(*told[ITEMS_INDEX], self._alike(parts, told))
+            fold = fold.amended(*told[ITEMS_INDEX], lambda: self._alike(parts, told))
         new = int((self.rows >= parts.items).sum())
         items, built = parts.items + new, parts.items + new - len(self.keys)
         available = Mask.of(np.ones(parts.items, bool)) if parts.available is None else parts.available

@@ -124,7 +124,7 @@ def test_a_fold_that_was_given_items_folds_as_one_that_was_made_with_them(kind):
     now = np.concatenate([items, items[[3]], items[[5, 6]].mean(axis=0, keepdims=True)])
     now[2] = items[9]
     rows, like = np.array([2, 20, 21], np.int32), np.array([[9, -1], [3, -1], [5, 6]], np.int32)
-    amended, wanted = fold_of(kind, items).amended(rows, now[rows], like), fold_of(kind, now)
+    amended, wanted = fold_of(kind, items).amended(rows, now[rows], lambda: like), fold_of(kind, now)
     histories = np.array([2, 20, 4, 21, 21, 0], np.int32)
     given = np.array([0, 3, 4, 4, 6]), histories, np.ones(6, np.float32)
     assert np.allclose(amended.fold(*given), wanted.fold(*given), atol=1e-5)
@@ -133,7 +133,7 @@ def test_a_fold_that_was_given_items_folds_as_one_that_was_made_with_them(kind):
 
 def test_who_takes_an_item_that_is_like_nothing_has_said_nothing():
     fold = fold_of("linear", vectors_of(20, 4))
-    fold = fold.amended(np.array([20]), np.zeros((1, 4), np.float32), np.full((1, 3), -1, np.int32))
+    fold = fold.amended(np.array([20]), np.zeros((1, 4), np.float32), lambda: np.full((1, 3), -1, np.int32))
     assert not fold.fold(np.array([0, 1]), np.array([20], np.int32), np.ones(1, np.float32)).any()
 
 
