@@ -109,8 +109,9 @@ class Recommender:
             except (ValueError, TypeError) as error:
                 raise SettingsError(f"pipeline line {line.model_dump()}: {error}") from error
 
-        # Whatever a surface says, what was deleted is gone.
-        always = () if parts.available is None else (Line(name="available"),)
+        # Whatever a surface says, what was deleted is gone, and what a request does not want it does not get.
+        gone = () if parts.available is None else (Line(name="available"),)
+        always = (*gone, Line(name="wanted"))
         return cls(
             parts.items,
             {line.called: build(SOURCES, line) for line in surface.sources},
@@ -130,8 +131,8 @@ class Recommender:
         # take things out: then the source's next ones follow, not what is popular.
         further = len(self.sources) > 1 or bool(self.steps)
         pool = max(k, self.fusion.pool) if further else k
-        # Whatever has been seen is taken out later, so as much more is fetched.
-        depth = min(pool + max(len(query.seen) for query in queries), self.items)
+        # Whatever has been seen or is not wanted is taken out later, so as much more is fetched.
+        depth = min(pool + max(len(query.seen) + len(query.excluded) for query in queries), self.items)
         failed: list[str] = []
 
         proposals = {}

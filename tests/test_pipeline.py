@@ -8,21 +8,33 @@ from hypothesis import strategies as st
 
 from index.exact import Exact
 from recsys.errors import SettingsError
+from recsys.item_lists import ItemLists
+from recsys.masks import Mask
 from recsys.pipeline import Line, Recommender, Surface, unseen
 from recsys.retrieval import Parts, Query
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 N, D = 30, 4
 VECTORS = np.random.default_rng(0).normal(size=(N, D)).astype(np.float32)
-PARTS = Parts(N, {"items": Exact.build(VECTORS), "similar": Exact.build(VECTORS)}, np.arange(N, dtype=np.float32))
+LISTS = ItemLists((np.arange(N)[:, None] + np.arange(1, 6)).astype(np.int32) % N, np.ones((N, 5), np.float32))
+PARTS = Parts(
+    N,
+    {"items": Exact.build(VECTORS), "similar": Exact.build(VECTORS)},
+    np.arange(N, dtype=np.float32),
+    lists={"knn": LISTS},
+)
 HOME = Recommender.of(unseen(Line(name="nearest", index="items")), PARTS)
+LISTED = Recommender.of(unseen(Line(name="item-item", lists="knn")), PARTS)
+MASKS = [Mask.of_rows(rows, N) for rows in ([], [3], range(0, N, 2), range(20))]
 
 
 @st.composite
 def queries(draw):
     vector = draw(st.sampled_from([None, np.zeros(D, np.float32), *VECTORS[:5]]))
     seen = draw(st.sets(st.integers(0, N - 1)))
-    return Query(now=NOW, vector=vector, seen=np.array(sorted(seen), np.int32))
+    recent = np.array(sorted(seen), np.int32)[:3]
+    weights = np.ones(len(recent), np.float32)
+    return Query(now=NOW, vector=vector, seen=np.array(sorted(seen), np.int32), recent=recent, weights=weights)
 
 
 @settings(deadline=None)
@@ -37,6 +49,30 @@ def test_k_unseen_items_come_back_whenever_there_are_k(asked, k):
         assert not set(rows) & set(query.seen.tolist())
         scores = answer.candidates.scores[place][: len(rows)]
         assert (scores[1:] <= scores[:-1]).all()
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(queries(), st.sets(st.integers(0, N - 1)), st.sampled_from([None, *MASKS])), min_size=1, max_size=4
+    ),
+    st.integers(1, 40),
+)
+def test_what_is_not_wanted_does_not_come_and_k_that_are_do(asked, k):
+    asked = [
+        replace(query, excluded=np.array(sorted(excluded), np.int32), allowed=allowed)
+        for query, excluded, allowed in asked
+    ]
+    for recommender in (HOME, LISTED):
+        answer = recommender.recommend(asked, k)
+        for place, query in enumerate(asked):
+            rows = answer.candidates.rows[place]
+            allowed = set(range(N) if query.allowed is None else query.allowed.rows.tolist())
+            wanted = allowed - set(query.seen.tolist()) - set(query.excluded.tolist())
+            assert len(set(rows[rows >= 0].tolist())) == min(k, len(wanted))
+            assert set(rows[rows >= 0].tolist()) <= wanted
+            alone = recommender.recommend([query], k).candidates.rows[0]
+            assert np.array_equal(alone, rows)
 
 
 @settings(deadline=None)

@@ -34,7 +34,7 @@ class ContentNearest:
 
     def __call__(self, queries: Sequence[Query], k: int) -> Candidates:
         """The k items nearest to each profile, as far as they are on its side: cosines above 0."""
-        found = searched(self.index, *self._profiles(queries), len(queries), k)
+        found = searched(self.index, *self._profiles(queries), queries, k)
         return found.keep(found.scores > 0)
 
     def score(self, queries: Sequence[Query], rows: Int32) -> Float32:

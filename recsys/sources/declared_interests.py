@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recsys.arrays import Float32
 from recsys.candidates import Candidates
 from recsys.errors import unknown_choice
 from recsys.retrieval import CONTENT_INDEX, ContentSpace, Parts, Query, SearchIndex
@@ -20,7 +21,6 @@ NOT_SAID = frozenset({"item_id"})
 class DeclaredInterests:
     """Search the content index with what the release's encoder makes of the interests.
 
-    Nobody says which column of the catalogue a word belongs to, so each that the encoder reads is given all of them.
     A query without interests, or with none that the encoder has ever seen, gets empty slots.
     """
 
@@ -38,11 +38,19 @@ class DeclaredInterests:
 
     def __call__(self, queries: Sequence[Query], k: int) -> Candidates:
         """The k items nearest to the interests, as far as they are on their side: cosines above 0."""
-        named = [(place, list(query.interests)) for place, query in enumerate(queries) if query.interests]
+        named = [place for place, query in enumerate(queries) if query.interests]
         if not named:
             return Candidates.empty(len(queries))
-        columns = [column for column in self.content.reads if column not in NOT_SAID]
-        vectors = self.content.encode([dict.fromkeys(columns, interests) for _, interests in named])
+        vectors = encoded(self.content, [queries[place].interests for place in named])
         known = np.flatnonzero(vectors.any(axis=1))
-        found = searched(self.index, [named[at][0] for at in known], vectors[known], len(queries), k)
+        found = searched(self.index, [named[at] for at in known], vectors[known], queries, k)
         return found.keep(found.scores > 0)
+
+
+def encoded(content: ContentSpace, interests: Sequence[Sequence[str]]) -> Float32:
+    """Interests as the content vector of an item that is them, float32 (q, w), zero where the encoder knows none.
+
+    Nobody says which column of the catalogue a word belongs to, so each that the encoder reads is given all of them.
+    """
+    columns = [column for column in content.reads if column not in NOT_SAID]
+    return content.encode([{column: list(named) for column in columns} for named in interests])

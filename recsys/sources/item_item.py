@@ -61,4 +61,7 @@ class ItemItem:
     def _totals(self, queries: Sequence[Query]) -> Float32:
         totals = self.lists.scores([query.recent for query in queries], [query.weights for query in queries])
         totals[:, self.gone] = 0
+        for line, query in enumerate(queries):
+            if query.allowed is not None:
+                totals[line, (~query.allowed).rows] = 0
         return totals

@@ -35,7 +35,7 @@ class Nearest:
 
     def __call__(self, queries: Sequence[Query], k: int) -> Candidates:
         """The k nearest items of each query."""
-        return searched(self.index, *_asking(queries), len(queries), k)
+        return searched(self.index, *_asking(queries), queries, k)
 
     def score(self, queries: Sequence[Query], rows: Int32) -> Float32:
         """Inner products of items, int32 (q, n), with each query; nan where either is missing."""
@@ -44,19 +44,24 @@ class Nearest:
         return scored(self.vectors, *_asking(queries), rows)
 
 
-def searched(index: SearchIndex, asking: list[int], vectors: Float32, queries: int, k: int) -> Candidates:
-    """The k nearest items for each of ``queries``, empty slots for those that are not asking.
+def searched(index: SearchIndex, asking: list[int], vectors: Float32, queries: Sequence[Query], k: int) -> Candidates:
+    """The k nearest items that each of ``queries`` allows, empty slots for those that are not asking.
 
     ``asking``: places of those that are, and ``vectors``: float32 (asking, d), what they ask with.
     """
     if not asking:
-        return Candidates.empty(queries)
-    found = index.search(vectors, k)
-    if len(asking) == queries:
-        return found
-    rows = np.full((queries, k), NONE)
-    scores = np.full((queries, k), EMPTY)
-    rows[asking], scores[asking] = found.rows, found.scores
+        return Candidates.empty(len(queries))
+    # Those who allow the same are searched for at once: usually all of them.
+    masks = {id(queries[place].allowed): queries[place].allowed for place in asking}
+    if len(masks) == 1 and len(asking) == len(queries):
+        return index.search(vectors, k, *masks.values())
+    rows = np.full((len(queries), k), NONE)
+    scores = np.full((len(queries), k), EMPTY)
+    for key, mask in masks.items():
+        lines = [line for line, place in enumerate(asking) if id(queries[place].allowed) == key]
+        found = index.search(vectors[lines], k, mask)
+        places = [asking[line] for line in lines]
+        rows[places], scores[places] = found.rows, found.scores
     return Candidates(rows, scores)
 
 

@@ -14,5 +14,6 @@ STEPS: Table[PartBuilder] = Table(
         "dithered": "recsys.steps.dithered:Dithered.of",
         "diverse": "recsys.steps.diverse:Diverse.of",
         "seen": "recsys.steps.seen:Seen.of",
+        "wanted": "recsys.steps.wanted:Wanted.of",
     },
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recsys.arrays import Int32
 from recsys.candidates import Candidates
 from recsys.retrieval import Parts, Query
 
@@ -22,12 +23,17 @@ class Seen:
 
     def __call__(self, queries: Sequence[Query], candidates: Candidates) -> Candidates:
         """The candidates without what each query has seen."""
-        counts = [len(query.seen) for query in queries]
-        if not any(counts):
-            return candidates
-        # Query and item in one number, so that the whole batch is one search.
-        lines = np.arange(len(queries), dtype=np.int64) << 32
-        seen = np.sort(np.repeat(lines, counts) + np.concatenate([query.seen for query in queries]))
-        codes = lines[:, None] + candidates.rows
-        at = np.minimum(np.searchsorted(seen, codes.ravel()), len(seen) - 1).reshape(codes.shape)
-        return candidates.keep(seen[at] != codes)
+        return without(candidates, [query.seen for query in queries])
+
+
+def without(candidates: Candidates, rows: Sequence[Int32]) -> Candidates:
+    """The candidates of q queries without the ``rows``, q times int32, of each."""
+    counts = [len(some) for some in rows]
+    if not any(counts):
+        return candidates
+    # Query and item in one number, so that the whole batch is one search.
+    lines = np.arange(len(rows), dtype=np.int64) << 32
+    taken = np.sort(np.repeat(lines, counts) + np.concatenate(rows))
+    codes = lines[:, None] + candidates.rows
+    at = np.minimum(np.searchsorted(taken, codes.ravel()), len(taken) - 1).reshape(codes.shape)
+    return candidates.keep(taken[at] != codes)

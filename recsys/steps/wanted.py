@@ -1,0 +1,33 @@
+"""Nothing comes back that a request does not want."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.candidates import Candidates
+from recsys.retrieval import Parts, Query
+from recsys.steps.seen import without
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Empty the slots of items that the query excludes or does not allow; every surface begins with it."""
+
+    @classmethod
+    def of(cls, parts: Parts) -> Wanted:  # noqa: ARG003  every step is built from the parts
+        """No options."""
+        return cls()
+
+    def __call__(self, queries: Sequence[Query], candidates: Candidates) -> Candidates:
+        """The candidates without them."""
+        candidates = without(candidates, [query.excluded for query in queries])
+        if all(query.allowed is None for query in queries):
+            return candidates
+        held = np.ones(candidates.shape, bool)
+        for line, query in enumerate(queries):
+            if query.allowed is not None:
+                held[line] = query.allowed.holds(candidates.rows[line])
+        return candidates.keep(held)
