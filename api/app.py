@@ -13,12 +13,12 @@ from typing import Any
 from fastapi import FastAPI, Response
 from fastapi.staticfiles import StaticFiles
 
-from api import page, problems, routes
+from api import changes, page, problems, routes
 from api.live import Live
 from api.metrics import Measured
 from recsys import __version__
 from recsys.errors import StoreError
-from recsys.stores import UserStateStore
+from recsys.stores import Store, UserStateStore
 from recsys.users import write_states
 
 log = logging.getLogger(__name__)
@@ -28,27 +28,26 @@ WEB = Path(__file__).parent / "web"
 
 def create_app(
     live: Live,
-    open_users: Callable[[], AbstractAsyncContextManager[UserStateStore]],
+    open_store: Callable[[], AbstractAsyncContextManager[Store]],
     *,
     watch_seconds: float = 0.5,
     with_page: bool = True,
 ) -> FastAPI:
-    """The service over ``live`` engines and the store that ``open_users`` opens.
+    """The service over ``live`` engines and the store that ``open_store`` opens.
 
-    ``watch_seconds``: how often the release pointer is looked at. ``with_page``: serve the trial page, which shows
-    users' histories.
+    ``watch_seconds``: how often the release pointer and the changes of items are looked at. ``with_page``: serve the
+    trial page, which shows users' histories.
     """
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_users() as users:
-            app.state.users = users
+        async with open_store() as store:
+            app.state.store = store
             await live.follow()
-            # Two tasks, so that a store that hangs does not keep a new release waiting.
-            tasks = [
-                asyncio.create_task(_every(watch_seconds, live.follow)),
-                asyncio.create_task(_every(watch_seconds, lambda: _ensure_states(live, users))),
-            ]
+            await _catch_up(live, store)
+            # Several tasks, so that a store that hangs does not keep a new release waiting, nor filling it an item.
+            looks = (live.follow, lambda: _ensure_states(live, store), lambda: _catch_up(live, store))
+            tasks = [asyncio.create_task(_every(watch_seconds, look)) for look in looks]
             yield
             for task in tasks:
                 task.cancel()
@@ -62,6 +61,7 @@ def create_app(
     )
     app.state.live = live
     app.include_router(routes.router)
+    app.include_router(changes.router)
     if with_page:
         app.include_router(page.router)
         app.mount("/", Fresh(directory=WEB, html=True))
@@ -103,3 +103,9 @@ async def _ensure_states(live: Live, users: UserStateStore) -> None:
             written = await write_states(users, engine.users, engine.id)
             log.warning("the state store knew nothing of release %s: %d states written", engine.id, written)
         live.filled = engine.id
+
+
+async def _catch_up(live: Live, store: Store) -> None:
+    """See to it that items are answered as they are described now; while the store is down, as they were."""
+    with contextlib.suppress(StoreError):
+        await live.catch_up(store)

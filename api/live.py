@@ -1,22 +1,26 @@
-"""The engine that answers, replaced whole when the pointer moves."""
+"""The engine that answers, replaced whole when the pointer moves or an item changes."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import numpy as np
 
 from api.metrics import METRICS
+from recsys.amending import Description, Grow
 from recsys.assembly import Engine, LoadIndex, assemble
 from recsys.errors import RecsysError
 from recsys.releases import ReleaseStore
 from recsys.retrieval import Query
+from recsys.stores import ItemChange, ItemChangeStore
 
 log = logging.getLogger(__name__)
 
+NOTHING = object()
 RETRY_SECONDS = 10.0
 """How long a release that could not be loaded is left alone, unless the pointer moves before."""
 
@@ -25,12 +29,17 @@ class Live:
     """One engine at a time. A request reads :attr:`current` once and keeps what it got.
 
     A release is verified, loaded and warmed beside the one that answers, then put in its place by one assignment;
-    one that cannot be loaded is named in :attr:`refused` and changes nothing.
+    one that cannot be loaded is named in :attr:`refused` and changes nothing. Items that changed are placed in its
+    space by its own encoder before it answers: what is kept of them is what was said, never a vector.
     """
 
-    def __init__(self, releases: ReleaseStore, load_index: LoadIndex) -> None:
+    def __init__(self, releases: ReleaseStore, load_index: LoadIndex, grow: Grow) -> None:
         self._releases = releases
         self._load_index = load_index
+        self._grow = grow
+        self._amending = asyncio.Lock()
+        self._changes: Mapping[str, Description | None] = {}
+        self._mark = ""
         self._refused_at = 0.0
         self.current: Engine | None = None
         self.refused: tuple[str, str] | None = None
@@ -50,25 +59,51 @@ class Live:
         if self.refused and self.refused[0] == wanted and time.monotonic() < self._refused_at + RETRY_SECONDS:
             return False
         try:
-            engine, created = await asyncio.to_thread(self._load, wanted)
+            placed, mark = self._changes, self._mark
+            engine, created = await asyncio.to_thread(self._load, wanted, placed, mark)
         except RecsysError as error:
             self.refused, self._refused_at = (wanted, str(error)), time.monotonic()
             METRICS.refused_releases.inc()
             log.error("%s goes on serving: %s", self._id or "nothing", error)  # noqa: TRY400  the sentence says it all
             return False
-        self.current, self.refused = engine, None
+        async with self._amending:
+            if self._mark != mark:
+                # What changed while the release was being loaded.
+                later = {id_: about for id_, about in self._changes.items() if placed.get(id_, NOTHING) is not about}
+                engine = await asyncio.to_thread(engine.amended, later, self._mark)
+            self.current, self.refused = engine, None
         METRICS.loaded_releases.inc()
         METRICS.release_created.set(created)
         log.info("serving release %s", engine.id)
         return True
 
+    async def catch_up(self, store: ItemChangeStore) -> None:
+        """Apply what changed of items since the last look; StoreError if the store does not answer.
+
+        A store that has come back empty is given what this process knows, but for what others have put there since.
+        """
+        async with self._amending:
+            found = await store.item_changes(self._mark)
+            if found.whole and self._changes:
+                await store.change_items([ItemChange(*change) for change in self._changes.items()], only_missing=True)
+                log.warning("the store had lost the changes of items: %d written back", len(self._changes))
+                found = await store.item_changes()
+            if found.mark == self._mark:
+                return
+            changes = {change.item_id: change.description for change in found.changes}
+            if self.current is not None:
+                self.current = await asyncio.to_thread(self.current.amended, changes, found.mark)
+            self._changes, self._mark = {**self._changes, **changes}, found.mark
+
     @property
     def _id(self) -> str | None:
         return self.current.id if self.current else None
 
-    def _load(self, wanted: str) -> tuple[Engine, float]:
+    def _load(self, wanted: str, changes: Mapping[str, Description | None], mark: str) -> tuple[Engine, float]:
         release = self._releases.verify(wanted)
-        engine = assemble(release, self._load_index)
+        engine = assemble(release, self._load_index, self._grow)
+        if changes:
+            engine = engine.amended(changes, mark)
         # The first search touches pages and starts threads: no request should wait for that.
         now = datetime.now(UTC)
         some = np.arange(min(len(engine.users.ids), 4), dtype=np.int32)

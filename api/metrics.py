@@ -21,6 +21,7 @@ class Metrics:
     latency: Histogram
     levels: Counter
     degraded: Counter
+    items: Counter
     loaded_releases: Counter
     refused_releases: Counter
     release_created: Gauge
@@ -34,6 +35,7 @@ METRICS = Metrics(
     ),
     levels=Counter("recsys_answers", "Lists answered, by level", ["surface", "level"]),
     degraded=Counter("recsys_degraded", "Answers made without a part that failed", ["part"]),
+    items=Counter("recsys_items", "Items put, by what places them, and items deleted", ["placed"]),
     loaded_releases=Counter("recsys_releases_loaded", "Releases put into service"),
     refused_releases=Counter("recsys_releases_refused", "Releases that the pointer named but that could not be loaded"),
     release_created=Gauge(

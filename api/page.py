@@ -12,6 +12,8 @@ from pydantic_core import to_json
 from api.routes import NEVER_KEPT, engine_of, state_of
 from api.schemas import Id, UserInPath
 from recsys.arrays import Int32
+from recsys.assembly import HOME
+from recsys.retrieval import Query as Asked
 
 router = APIRouter(prefix="/page", include_in_schema=False)
 
@@ -62,15 +64,24 @@ async def items(
         rows = engine.items.rows(ids)
         return _json({"items": _described(request, rows[rows >= 0])})
     if not q:
-        rows = np.argsort(-engine.popularity, kind="stable")[:limit].astype(np.int32)
-        return _json({"items": _described(request, rows)})
-    # By id too: many catalogues have no titles.
-    found = [*engine.catalogue.search(q, limit).tolist(), *engine.items.starting_with(q, limit).tolist()]
-    return _json({"items": _described(request, np.array(list(dict.fromkeys(found))[:limit], np.int32))})
+        rows = engine.recommenders[HOME].recommend([Asked(now=datetime.now(UTC))], limit).candidates.rows[0]
+        return _json({"items": _described(request, rows[rows >= 0])})
+    # By id too: many catalogues have no titles. And more than wanted, for some may have been deleted.
+    wanted = limit + len(engine.parts.gone)
+    found = [*engine.catalogue.search(q, wanted).tolist(), *engine.items.starting_with(q, wanted).tolist()]
+    rows = np.array(list(dict.fromkeys(found)), np.int32)
+    there = rows if engine.parts.available is None else rows[engine.parts.available.holds(rows)]
+    return _json({"items": _described(request, there[:limit])})
 
 
 def _described(request: Request, rows: Int32) -> list[dict[str, Any]]:
-    return engine_of(request).catalogue.describe(rows)
+    engine = engine_of(request)
+    learned = len(engine.users.items)
+    # The page marks what no release has learned of yet.
+    return [
+        said | ({"new_item": True} if row >= learned else {})
+        for row, said in zip(rows.tolist(), engine.catalogue.describe(rows), strict=True)
+    ]
 
 
 def _json(content: dict[str, Any]) -> Response:

@@ -48,7 +48,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         400: "The body cannot be read",
         413: "The body is too large",
         422: "The request is malformed; each error names its field",
-        503: "No release is loaded yet",
+        503: "No release is loaded yet, or what came cannot be kept",
     }.items()
 }
 NOT_FOUND: dict[int | str, dict[str, Any]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -32,7 +33,7 @@ from recsys.candidates import RANK_CONSTANT
 from recsys.errors import StoreError, unknown_choice
 from recsys.pipeline import Answer as Ranked
 from recsys.retrieval import ITEMS_INDEX, Query
-from recsys.stores import UserState, UserStateStore
+from recsys.stores import Store, UserState
 
 log = logging.getLogger(__name__)
 router = APIRouter(responses=PROBLEMS)
@@ -61,18 +62,17 @@ async def recommend_anonymous(request: Request, body: RecommendRequest) -> Respo
     engine = engine_of(request)
     weights = _weights(engine, body.history)
     history = [entry.item_id for entry in body.history]
-    query = engine.resolver.anonymous(history, weights, datetime.now(UTC))
+    query = engine.resolver.anonymous(history, weights, datetime.now(UTC), tuple(body.interests))
     ranked = engine.recommenders[HOME].recommend([query], body.k)
     return _answer(engine, ranked, HOME, {"user_id": None}, [], NEVER_KEPT)
 
 
 @router.get("/items/{item_id:path}/similar", response_model=SimilarAnswer, responses=NOT_FOUND)
 async def similar(request: Request, item_id: ItemId, k: K = 20) -> Response:
-    """The k items most like one item, by the angle between their vectors."""
+    """The k items most like one item: by who took them, and the fewer did, by their content."""
     engine = engine_of(request)
+    check_there(engine, item_id)
     row = engine.items.rows([item_id])
-    if row[0] < 0:
-        raise Problem(404, f"release {engine.id} does not know item {item_id!r}: ids are those of the event log")
     if unchanged := _unchanged(request, engine):
         return unchanged
     vector = None if engine.directions is None else engine.directions[row[0]]
@@ -102,6 +102,8 @@ async def current_release(request: Request) -> Response:
         dimensions=engine.indexes[ITEMS_INDEX].shape[1] if engine.indexes else 0,
         indexes={name: index.backend for name, index in engine.indexes.items()},
         surfaces=sorted(engine.surfaces),
+        added=len(engine.items) - len(engine.users.items),
+        deleted=len(engine.parts.gone),
         refused=refused[1] if refused else None,
     )
     return Response(to_json(found), headers=NEVER_KEPT, media_type="application/json")
@@ -137,9 +139,9 @@ def live_of(request: Request) -> Live:
     return cast("Live", request.app.state.live)
 
 
-def store_of(request: Request) -> UserStateStore:
-    """The state store that the app opened."""
-    return cast("UserStateStore", request.app.state.users)
+def store_of(request: Request) -> Store:
+    """The store that the app opened."""
+    return cast("Store", request.app.state.store)
 
 
 def engine_of(request: Request) -> Engine:
@@ -160,9 +162,19 @@ async def state_of(request: Request, engine: Engine, user: str) -> tuple[UserSta
         (state,) = await store_of(request).get([user], engine.id)
     except StoreError:
         return engine.users.find([user])[0], [USER_STATE]
-    if state is None and live_of(request).filled != engine.id:
-        return engine.users.find([user])[0], []
+    if (state is None or state.empty) and live_of(request).filled != engine.id:
+        (learned,) = engine.users.find([user])
+        if learned is not None:
+            return replace(learned, interests=() if state is None else state.interests), []
     return state, []
+
+
+def check_there(engine: Engine, item: str) -> None:
+    """404 for an item that cannot be answered from."""
+    if engine.items.rows([item])[0] < 0:
+        raise Problem(404, f"release {engine.id} does not know item {item!r}: ids are those of the event log")
+    if not engine.holds(item):
+        raise Problem(404, f"item {item!r} was deleted: PUT it to have it again")
 
 
 def _weights(engine: Engine, history: list[HistoryEntry]) -> Float32:
@@ -210,10 +222,10 @@ def _answer(
 
 
 def _kept(engine: Engine) -> dict[str, str]:
-    """For lists that depend on the release alone: keep them, but ask whether the release is still the same."""
-    return {"Cache-Control": "no-cache", "ETag": f'"{engine.id}"'}
+    """For lists that depend on nobody: keep them, but ask whether release and items are still the same."""
+    return {"Cache-Control": "no-cache", "ETag": f'"{engine.tag}"'}
 
 
 def _unchanged(request: Request, engine: Engine) -> Response | None:
     tags = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
-    return Response(status_code=304, headers=_kept(engine)) if f'"{engine.id}"' in tags else None
+    return Response(status_code=304, headers=_kept(engine)) if f'"{engine.tag}"' in tags else None

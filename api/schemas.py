@@ -26,7 +26,7 @@ Id = Annotated[
 ]
 UserId = Annotated[Id, Query(description="Anybody: unknown users are answered from the ladder.", examples=["196"])]
 UserInPath = Annotated[Id, Path(description="A user.", examples=["196"])]
-ItemId = Annotated[Id, Path(description="An item of the release.", examples=["50"])]
+ItemId = Annotated[Id, Path(description="An item.", examples=["50"])]
 K = Annotated[int, Query(ge=1, le=MAX_K, description="How many items.")]
 
 
@@ -34,6 +34,67 @@ class Strict(BaseModel):
     """No unknown fields, no coercion between types."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Value = str | bool | int | Number
+Attribute = Value | list[Value] | None
+"""What a catalogue's cell can hold."""
+Word = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+
+
+class ItemDescription(BaseModel):
+    """What is said of an item. Whatever the release's encoder reads places it; all of it describes it."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        strict=True,
+        json_schema_extra={
+            "examples": [
+                {"title": "Stalker", "text": "A guide leads two men into the Zone.", "tags": ["slow"], "year": 1979}
+            ]
+        },
+    )
+    __pydantic_extra__: dict[Annotated[str, Field(min_length=1, max_length=100)], Attribute] = Field(init=False)
+
+    title: str | None = Field(None, max_length=10_000)
+    text: str | None = None
+    tags: Annotated[list[Word], Len(0, 1000)] | None = None
+    vector: Annotated[list[Number], Len(1, 16_384)] | None = Field(
+        None, description="A content vector of one's own, where the release's encoder is `precomputed`."
+    )
+
+
+class ItemAnswer(BaseModel):
+    """What became of an item."""
+
+    item_id: str = Field(examples=["stalker"])
+    release: str = Field(examples=["2026-11-23T02-47-10"])
+    placed: str = Field(
+        examples=["content"],
+        description="By what this release finds the item. learned: by who took it · content: by its description · "
+        "no-information: by its title and at the end of what is popular, since its description says nothing that the "
+        "encoder knows · no-encoder: the same, since the release has none",
+    )
+
+
+class UserDescription(Strict):
+    """What a user says of themselves."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"examples": [{"interests": ["science fiction", "slow"]}]}
+    )
+
+    interests: Annotated[list[Word], Len(0, 100)] = Field(description="Words and tags; they replace those before.")
+
+
+class UserAnswer(BaseModel):
+    """What became of it."""
+
+    user_id: str = Field(examples=["196"])
+    release: str = Field(examples=["2026-11-23T02-47-10"])
+    interests: list[str] = Field(examples=[["science fiction", "slow"]])
+    understood: bool = Field(examples=[True], description="Whether this release's encoder knows any of them.")
 
 
 class HistoryEntry(Strict):
@@ -54,6 +115,7 @@ class RecommendRequest(Strict):
     )
 
     history: Annotated[list[HistoryEntry], Len(0, MAX_HISTORY)]
+    interests: Annotated[list[Word], Len(0, 100)] = Field(default=[], description="Words and tags that they named.")
     k: int = Field(default=20, ge=1, le=MAX_K)
 
 
@@ -74,7 +136,8 @@ class Answer(BaseModel):
     release: str = Field(examples=["2026-11-23T02-47-10"])
     level: str = Field(
         examples=["personal"],
-        description="personal: a learned vector · recent: folded in from recent items · popular · similar · none",
+        description="personal: a learned vector · recent: folded in from recent items · content-nearest: content like "
+        "that of recent items · declared-interests · popular · similar · none",
     )
     degraded: list[str] = Field(examples=[[]], description="Parts that failed and were done without.")
     items: list[RankedItem]
@@ -102,6 +165,8 @@ class CurrentRelease(BaseModel):
     dimensions: int = Field(examples=[64])
     indexes: dict[str, str] = Field(examples=[{"items": "exact", "similar": "exact"}])
     surfaces: list[str] = Field(examples=[["home", "similar"]])
+    added: int = Field(examples=[0], description="Items put since that the release does not know.")
+    deleted: int = Field(examples=[0], description="Items of either kind that were deleted.")
     refused: str | None = Field(None, description="Why a newer release could not be loaded, if one could not.")
 
 

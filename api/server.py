@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from uvicorn.supervisors import Multiprocess
 
 import index
+from index.growing import Growing
 from recsys.errors import SettingsError
 from recsys.releases import ReleaseStore
 from recsys.settings import Settings, State
@@ -34,7 +35,7 @@ def worker_app(settings: Settings) -> FastAPI:
     # One request uses one core; parallel requests are what the others are for.
     threadpool_limits(1)
     return create_app(
-        Live(ReleaseStore(settings.releases.folder), index.load),
+        Live(ReleaseStore(settings.releases.folder), index.load, Growing.of),
         partial(open_store, settings.state),
         watch_seconds=settings.serve.watch_seconds,
         with_page=settings.serve.page,

@@ -41,6 +41,7 @@ from recsys.retrieval import (
     check_vectors,
 )
 from recsys.settings import Kind, Section, describe
+from recsys.sources.declared_interests import encoded
 from recsys.users import History, Resolver, Users
 from recsys.vocabulary import Vocabulary, load_mapped
 
@@ -172,6 +173,19 @@ class Engine:
         """Whether the item is there, known to the release or put since, and not deleted."""
         row = self.items.rows([item])
         return bool(row[0] >= 0 and (self.parts.available is None or self.parts.available.holds(row)[0]))
+
+    def placed(self, item: str) -> str:
+        """What an item that is there lies by: "learned", "content", "no-information" or, lacking one, "no-encoder"."""
+        row = self.items.rows([item])
+        if self.popularity[row][0] > 0:
+            return "learned"
+        if self.parts.content is None:
+            return "no-encoder"
+        return "content" if self.parts.vectors[CONTENT_INDEX][row].any() else "no-information"
+
+    def understands(self, interests: tuple[str, ...]) -> bool:
+        """Whether the encoder knows any of these words."""
+        return self.parts.content is not None and bool(encoded(self.parts.content, [interests]).any())
 
     def _as_it_is(self, item: str, about: Description) -> bool:
         row = self.items.rows([item])
