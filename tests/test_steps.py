@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from recsys.beyond_accuracy import Shown, calibration, category_mix
 from recsys.candidates import EMPTY, Candidates
 from recsys.catalogue import Catalogue
 from recsys.retrieval import Parts, Query
@@ -43,7 +44,8 @@ def ranked(*lists):
 
 
 def asked(count=1):
-    return [Query(now=NOW, seed=seed) for seed in range(count)]
+    recent, weights = np.array([0, 3, 9], np.int32), np.array([2, 1, 1], np.float32)
+    return [Query(now=NOW, seed=seed, recent=recent, weights=weights) for seed in range(count)]
 
 
 @st.composite
@@ -59,6 +61,7 @@ def lists(draw):
 BUILT = {
     "diverse": STEPS["diverse"](PARTS, weight=0.6, length=4, depth=8),
     "dithered": STEPS["dithered"](PARTS, epsilon=2.0),
+    "calibrated": STEPS["calibrated"](PARTS, column="artists", weight=0.7, length=4, depth=8),
     "capped": STEPS["capped"](PARTS, column="artists", at_most=1),
     "capped by one column": STEPS["capped"](PARTS, column="label", at_most=2),
 }
@@ -81,7 +84,7 @@ def test_a_step_invents_nothing_and_a_batch_is_its_queries_one_by_one(step, foun
     assert ((whole.scores > EMPTY) == whole.filled).all()
 
 
-@pytest.mark.parametrize("name", ["diverse", "dithered"])
+@pytest.mark.parametrize("name", ["calibrated", "diverse", "dithered"])
 @given(found=lists())
 @settings(deadline=None)
 def test_a_step_that_reorders_keeps_every_item_and_the_scores(name, found):
@@ -99,6 +102,40 @@ def test_diversity_takes_what_is_unlike_what_was_taken():
     assert STEPS["diverse"](PARTS, weight=0, length=4, depth=4)(asked(), found).rows.tolist() == [[0, 1, 2, 10]]
     deep = STEPS["diverse"](PARTS, weight=0.9, length=2, depth=4)(asked(), found)
     assert deep.rows.tolist() == [[0, 10, 1, 2]], "what is not chosen follows as it stood"
+
+
+def test_a_calibrated_list_has_the_mix_of_the_user():
+    # two parts a, one part b, one part d; by relevance alone the list would begin with three of a
+    found = ranked([0, 1, 2, 3, 4, 9, 6])
+    after = STEPS["calibrated"](PARTS, column="artists", weight=0.9, length=4, depth=7)(asked(), found)
+    assert sorted(after.rows[0, :4].tolist()) == [0, 1, 3, 9]
+    assert after.rows[0, 4:].tolist() == [2, 4, 6], "the others as they stood"
+    strangers = [Query(now=NOW), Query(now=NOW, recent=np.array([5], np.int32), weights=np.ones(1, np.float32))]
+    for stranger in strangers:
+        step = STEPS["calibrated"](PARTS, column="artists", weight=0.9, length=4, depth=7)
+        assert np.array_equal(step([stranger], found).rows, found.rows)
+    relevant = STEPS["calibrated"](PARTS, column="artists", weight=0, length=4, depth=7)(asked(), found)
+    assert np.array_equal(relevant.rows, found.rows)
+
+
+def test_calibration_is_what_evaluation_measures():
+    rng = np.random.default_rng(0)
+    lists = np.array([rng.permutation(N) for _ in range(30)], np.int32)
+    found = ranked(*lists)
+    step = STEPS["calibrated"](PARTS, column="label", weight=0.8, length=5, depth=N)
+    shares = step.shares(np.arange(N, dtype=np.int32))
+    queries = [
+        Query(now=NOW, recent=rng.permutation(N)[:4].astype(np.int32), weights=np.ones(4, np.float32)) for _ in lists
+    ]
+    taken = np.zeros((len(lists), N))
+    for line, query in enumerate(queries):
+        taken[line, query.recent] = query.weights
+    told = {"items": N, "users": 1, "consumers": np.ones(N, np.int64), "categories": shares}
+    before, after = (
+        calibration(Shown(rows, tastes=category_mix(taken, shares), **told), 5)
+        for rows in (found.rows, step(queries, found).rows)
+    )
+    assert np.nanmean(after) < 0.5 * np.nanmean(before)
 
 
 def test_dithering_is_the_same_for_the_same_request_and_moves_the_first_little():
@@ -129,6 +166,7 @@ def test_a_group_is_capped_and_its_best_stay():
         ("diverse", {"weight": 2}, "weight is 2: it must lie between 0 and 1"),
         ("diverse", {"length": 0}, "length is 0 and depth 100: 1 ≤ length ≤ depth was wanted"),
         ("diverse", {"vectors": "content"}, "unknown vectors 'content', choose one of similar"),
+        ("calibrated", {"column": "label", "weight": -1}, "weight is -1: it must lie between 0 and 1"),
         ("dithered", {"epsilon": 0.5}, "epsilon is 0.5: at least 1 was wanted"),
         ("capped", {"column": "artist"}, "'artist' is none in this catalogue: choose one of artists, label"),
         ("capped", {"column": "artists", "at_most": 0}, "at_most is 0: at least 1 was wanted"),

@@ -9,6 +9,7 @@ STEPS: Table[PartBuilder] = Table(
     "step",
     {
         "available": "recsys.steps.available:Available.of",
+        "calibrated": "recsys.steps.calibrated:Calibrated.of",
         "capped": "recsys.steps.capped:Capped.of",
         "content-outlier": "recsys.steps.content_outlier:ContentOutlier.of",
         "dithered": "recsys.steps.dithered:Dithered.of",
