@@ -94,9 +94,8 @@ class Content:
     def __post_init__(self) -> None:
         if self.vectors.shape[1:] != (self.encoding.width,):
             raise ValueError(f"content vectors are {self.vectors.shape}, the encoding's width is {self.encoding.width}")
-        if self.map is not None and (
-            self.map.width != self.encoding.width or self.map.spaces.keys() != self.norms.keys()
-        ):
+        net = self.map
+        if net is not None and (net.width != self.encoding.width or net.spaces.keys() != self.norms.keys()):
             raise ValueError(
                 f"the map takes width {net.width} to {', '.join(net.spaces)}, but the encoding gives width "
                 f"{self.encoding.width} and there are norms of {', '.join(self.norms)}"
