@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -64,7 +65,7 @@ class Precomputed:
         return (self.rule.column, "item_id")
 
     def encode(self, items: Sequence[Description]) -> Float32:
-        """The vectors as they were brought, float32 (m, w); zeros where there is none, or one that :func:`problem` has.
+        """The vectors as they were brought, float32 (m, w); zeros where there is none, or one that cannot be used.
 
         What a description says goes before the file.
         """
@@ -72,28 +73,34 @@ class Precomputed:
         rows = self.known.rows([id_ if isinstance(id_ := item.get("item_id"), str) else "" for item in items])
         for place, (item, row) in enumerate(zip(items, rows.tolist(), strict=True)):
             said = item.get(self.rule.column)
-            if said is None:
-                if row >= 0:
-                    vectors[place] = self.vectors[row]
-            elif problem(said, self.rule.width) is None:
-                vectors[place] = said
+            if said is not None:
+                with suppress(ValueError):
+                    vectors[place] = vector_of(said, self.rule.width)
+            elif row >= 0:
+                vectors[place] = self.vectors[row]
         return vectors
 
 
-def problem(vector: Any, width: int) -> str | None:
-    """What is wrong with a vector that somebody brings, as the end of a sentence; None if it can be used.
+def vector_of(said: Any, width: int) -> Float32:
+    """A vector that somebody brings, float32 (w,). ValueError, the end of a sentence, where it cannot be used.
 
-    >>> problem([1.0, 2.0], 3)
-    'has 2 numbers, 3 were wanted'
+    >>> vector_of([1, 2.5], 3)
+    Traceback (most recent call last):
+    ...
+    ValueError: has 2 numbers, 3 were wanted
     """
+    shown = repr(said[:40] if isinstance(said, str | list) else said)[:40]
+    if not isinstance(said, list | tuple | np.ndarray):
+        raise ValueError(f"is {shown}, a list of {width} numbers was wanted")  # noqa: TRY004  the world's error, not ours
     try:
-        numbers = np.asarray(vector, np.float32)
+        with np.errstate(over="ignore"):
+            vector = np.asarray(said, np.float32)
     except (TypeError, ValueError, OverflowError):
-        return f"is {str(vector)[:40]!r}, a list of {width} numbers was wanted"
-    if numbers.ndim != 1:
-        return f"is {str(vector)[:40]!r}, a list of {width} numbers was wanted"
-    if len(numbers) != width:
-        return f"has {len(numbers)} numbers, {width} were wanted"
-    if not np.isfinite(numbers).all():
-        return f"has {int((~np.isfinite(numbers)).sum())} numbers that are not finite"
-    return None
+        raise ValueError(f"is {shown}, a list of {width} numbers was wanted") from None
+    if vector.ndim != 1:
+        raise ValueError(f"is {shown}, a list of {width} numbers was wanted")
+    if len(vector) != width:
+        raise ValueError(f"has {len(vector)} numbers, {width} were wanted")
+    if not (finite := np.isfinite(vector)).all():
+        raise ValueError(f"has {int((~finite).sum())} numbers that are not finite")
+    return vector

@@ -13,6 +13,7 @@ from pydantic import Field
 from recsys.arrays import Float64
 from recsys.encoding import Description
 from recsys.encoding.terms import Terms, TermsRule, TermVectors
+from recsys.encoding.words import written
 
 LIMIT = 10_000
 """Tags of one item that are read."""
@@ -69,9 +70,7 @@ def tag_name(tag: Any) -> str:
     >>> tag_name("  Film  NOIR ")
     'film noir'
     """
-    if isinstance(tag, bool) or not isinstance(tag, str | int | float):
-        return ""
-    text = (tag if isinstance(tag, str) else format(tag, ".15g"))[:LENGTH]
+    text = written(tag)[:LENGTH]
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
     return " ".join(text.casefold().split())

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -27,6 +28,8 @@ LIMIT = 100_000
 """Characters of an item that are read, over all its columns: some 16,000 words."""
 TAG = re.compile(r"<(?=[a-zA-Z/!?])(/?)([a-zA-Z]*)[^<>]*>")
 """A tag, a comment or a declaration; ``3 < 4`` is none. No character is read twice."""
+MOST = 1e15
+"""Numbers from here on are not written out."""
 UNREAD = frozenset({"script", "style"})
 """Elements of HTML whose text nobody reads."""
 UNSPACED = (
@@ -63,12 +66,22 @@ def text_of(item: Description, columns: Sequence[str], limit: int = LIMIT) -> st
     for column in columns:
         value = item.get(column)
         for part in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(part, bool) or not isinstance(part, str | int | float) or left <= 0:
-                continue
-            text = (part if isinstance(part, str) else format(part, ".15g"))[:left]
-            parts.append(text)
-            left -= len(text) + 1
+            if (text := written(part)) and left > 0:
+                parts.append(text[:left])
+                left -= len(text) + 1
     return "\n".join(parts)
+
+
+def written(value: Any) -> str:
+    """A text as it is, a number in digits; "" for anything else.
+
+    >>> written(1995.0)
+    '1995'
+    """
+    if isinstance(value, str):
+        return value
+    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
+    return format(value, ".15g") if number else ""
 
 
 def plain(text: str) -> str:

@@ -89,8 +89,8 @@ def _written_out(value: Any) -> Any:
 def _read(path: Path, width: int) -> dict[bytes, Float32]:
     """Key → vector, of width ``width``; nothing where there is no file, or none that can be read."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            keys, vectors = file["keys"], file["vectors"]
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            keys, vectors = arrays["keys"], arrays["vectors"]
         if keys.dtype != np.uint8 or keys.shape != (len(vectors), 16) or vectors.shape != (len(vectors), width):
             raise ValueError(f"it holds keys {keys.shape} and vectors {vectors.shape}")  # noqa: TRY301  one answer
     except FileNotFoundError:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from recsys.arrays import Float32
 from recsys.encoding import Description
-from recsys.encoding.precomputed import Precomputed, PrecomputedRule, problem
+from recsys.encoding.precomputed import Precomputed, PrecomputedRule, vector_of
 from recsys.errors import SettingsError, TrainingError
 from recsys.vocabulary import Vocabulary
 from training.encoders import Encoder
@@ -40,28 +40,33 @@ class PrecomputedEncoder(Encoder):
     ) -> Precomputed:
         """Check and keep. TrainingError for a vector that is of another width or not finite, or if there is none."""
         ids, brought = ([], []) if self.file is None else self._read(self.file)
-        said = [(str(item.get("item_id", place)), item[self.column]) for place, item in enumerate(items)
-                if item.get(self.column) is not None]  # fmt: skip
+        said = [
+            (str(item.get("item_id", place)), item[self.column])
+            for place, item in enumerate(items)
+            if item.get(self.column) is not None
+        ]
         every = [*zip(ids, brought, strict=True), *said]
         if not every:
             raise TrainingError(
-                f"none of {len(items):,} items has a `{self.column}` and no file was named: "
+                f"none of {len(items):,} items has a {self.column!r} and no file was named: "
                 "give [content.encoder] a `file`, or the items such a column"
             )
-        width = self.width or np.asarray(every[0][1], dtype=object).size
-        bad = [(id_, wrong) for id_, vector in every if (wrong := problem(vector, width)) is not None]
+        width = self.width or max(1, np.size(np.array(every[0][1], dtype=object)))
+        vectors, bad = [], []
+        for id_, vector in every:
+            try:
+                vectors.append(vector_of(vector, width))
+            except ValueError as error:
+                bad.append(f"that of item {id_!r} {error}")
         if bad:
-            raise TrainingError(
-                f"{len(bad):,} of {len(every):,} vectors cannot be used: that of item {bad[0][0]!r} {bad[0][1]}"
-            )
-        progress(1.0)
-        rule = PrecomputedRule(column=self.column, width=width)
+            raise TrainingError(f"{len(bad):,} of {len(every):,} vectors cannot be used: {bad[0]}")
         try:
             known = Vocabulary.of(ids)
         except ValueError as error:
             raise TrainingError(f"{self.file}: {error}") from error
-        vectors = np.asarray(brought, np.float32).reshape(len(ids), width)
-        return Precomputed(rule, known, np.ascontiguousarray(vectors))
+        progress(1.0)
+        rule = PrecomputedRule(column=self.column, width=width)
+        return Precomputed(rule, known, np.array(vectors[: len(ids)], np.float32).reshape(len(ids), width))
 
     def _read(self, file: Path) -> tuple[list[str], Sequence[object] | Float32]:
         """Ids and vectors of the file."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.decomposition import TruncatedSVD
+from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
 from recsys.arrays import Float32, Int64, UInt64
@@ -88,10 +88,10 @@ def strongest_directions(
     shape = len(known.counted), len(known.keys)
     matrix = sp.csr_matrix((weights, known.counted.terms, known.counted.indptr), shape=shape)
     matrix.sort_indices()
-    solver = TruncatedSVD(min(width, *shape), n_iter=iterations, random_state=int(rng.integers(2**31)))
+    seed = int(rng.integers(2**31))
     with threadpool_limits(threads or None):
-        solver.fit(matrix)
-    return np.ascontiguousarray(solver.components_.T, dtype=np.float32)
+        _, _, right = randomized_svd(matrix, min(width, *shape), n_iter=iterations, random_state=seed)
+    return np.ascontiguousarray(right.T, dtype=np.float32)
 
 
 def _told(items: Sequence[Description], progress: Progress) -> Iterator[Description]:
