@@ -61,7 +61,7 @@ def mean_vectors(membership: sp.csr_matrix, vectors: Float32, weights: Float64) 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entities:
-    """The g entities of one column of a release's catalogue.
+    """The g entities of one column of a release's catalogue, as it was when the release was made.
 
     ``vectors``: float32 (g, d), none of them zero. ``indptr``: int64 (g + 1,), ``rows``: int32, the items of entity g
     are ``rows[indptr[g]:indptr[g + 1]]``. ``left_out``: how many values of the column have no item with a vector, so
@@ -226,7 +226,8 @@ def _item_vectors(engine: Engine) -> Float32:
         raise ValueError(
             f"release {engine.id} learned no item vectors, which entities are made of: train a model that has them"
         )
-    return engine.resolver.fold.items
+    # as one array, also where items came in after the release was made
+    return np.asarray(engine.resolver.fold.items)
 
 
 def _weights(engine: Engine, weights: Weights) -> Float64:

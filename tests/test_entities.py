@@ -17,6 +17,7 @@ from hypothesis.extra import numpy as hnp
 
 from benchmarks.entities import halves, measure
 from index import BACKENDS
+from index.growing import Growing
 from recsys.catalogue import Catalogue
 from recsys.datasets import load
 from recsys.entities import Entities, mean_vectors
@@ -183,6 +184,15 @@ def test_what_is_damaged_is_refused_by_name(artists, engine, tmp_path, name):
     np.save(folder / "vectors.npy", np.ones((2, 2), np.float32))
     with pytest.raises(ReleaseDamaged):
         Entities.load(folder, engine, BUILD)
+
+
+def test_items_that_came_in_later_are_nobodys_members_and_in_nobodys_way(engine, artists):
+    growing = replace(engine, grow=Growing.of)
+    amended = growing.amended({"new": {"artist": "Coltrane", "tags": ["jazz"]}, "creep": None})
+    later = Entities.of(amended, "artist", BUILD)
+    assert list(later.ids) == list(artists.ids)
+    assert np.array_equal(later.vectors, artists.vectors)
+    assert later.members("Coltrane") == artists.members("Coltrane")
 
 
 def test_what_cannot_be_grouped_is_an_error_that_says_so(engine):
