@@ -34,7 +34,12 @@ async def ask():
             for path in ("/readyz", "/recommend?user_id=196", "/items/50/similar", "/page/users/196/history"):
                 answer = await client.get(path)
                 assert answer.status_code == 200, answer.text
-            await client.post("/recommend", json={"history": [{"item_id": "50"}]})
+            await client.post("/recommend", json={"history": [{"item_id": "50"}], "interests": ["war"]})
+            said = {"/items/new": {"title": "New", "tags": ["war"]}, "/users/new": {"interests": ["war"]}}
+            for path, about in said.items():
+                answer = await client.put(path, json=about)
+                assert answer.status_code in (200, 201), answer.text
+            assert (await client.delete("/items/new")).status_code == 204
 
 asyncio.run(ask())
 """
