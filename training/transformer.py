@@ -65,7 +65,7 @@ class Dropout:
         if self._keep == 1:
             return x
         kept = torch.rand(x.shape, generator=self._generator) < self._keep
-        return x * (kept.to(x.dtype) / self._keep)
+        return x * (kept.to(x) / self._keep)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
 import numpy as np
@@ -13,6 +12,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from recsys.interactions import Interactions
+from training.devices import torch_threads
 from training.losses import Negatives, cross_entropy
 from training.models import VECTORS, Choice, Family, Learned, Model, Progress, Range, Served, matrix_to_learn, silent
 from training.sequences import Sequences
@@ -89,7 +89,7 @@ class Sasrec(Model):
             negatives = Negatives(counts, self.negatives, self.popular, rng)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         parameters = initial(len(counts), self.factors, self.window, self.blocks, generator)
-        with _torch_threads(threads):
+        with torch_threads(threads):
             self._descend(parameters, sequences, negatives, Dropout(self.dropout, generator), rng, progress)
         return Learned.of_fold(fold_of(parameters, self.heads))
 
@@ -136,14 +136,3 @@ class Sasrec(Model):
 def _pace(done: float) -> float:
     """The rate's share of its highest after the share ``done`` of all steps."""
     return min(1.0, done / WARMUP) * (0.5 + 0.5 * math.cos(math.pi * done))
-
-
-@contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
-    """So many threads for torch; 0 is one: steps are so small that on busy cores a second costs more than it brings."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or 1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
