@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: help setup demo test check lint types format docs bench clean
+.PHONY: help setup demo test large check lint types format docs bench clean
 
 help:            ## this list
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -16,6 +16,9 @@ demo: $(VENV)/.demo  ## train on MovieLens 100K, publish, serve; ARGS=--once ask
 
 test: $(VENV)/.dev  ## all tests with branch coverage; ARGS=tests/test_api.py for some
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+large: $(VENV)/.dev  ## the tests at a million items that take minutes each; some 20 minutes, 4 GB
+	$(BIN)/python -m pytest -m large -v $(ARGS)
 
 check: lint types docs  ## everything but the tests
 
