@@ -13,13 +13,10 @@ from typing import Any
 import numpy as np
 
 from recsys.arrays import Bool, Float32, Int32, UInt64, patched
-from recsys.candidates import NONE
+from recsys.content import unit
 from recsys.folding import Fold
 from recsys.masks import Mask
 from recsys.retrieval import CONTENT_INDEX, ITEMS_INDEX, SIMILAR_INDEX, GrowingIndex, Parts, SearchIndex
-
-ALIKE = 10
-"""Items that a new one is taken to be like, where a fold needs to know more of it than its vector."""
 
 Description = Mapping[str, Any]
 Grow = Callable[[SearchIndex], GrowingIndex]
@@ -41,11 +38,19 @@ class Amendment:
 
     def of(self, parts: Parts, fold: Fold | None, grow: Grow) -> tuple[Parts, Fold | None]:
         """The parts and the fold with it."""
-        told = self._vectors(parts)
-        indexes = {name: self._index(name, index, told, grow) for name, index in parts.indexes.items()}
+        content = None if parts.content is None else parts.content.encode(self.said)
+        # Those whose place is said by their content; without any, new ones have none.
+        moved = self.rows >= parts.items
+        if content is not None:
+            moved |= ~self._taken(parts)
+        placed = {} if parts.content is None or content is None else parts.content.placed(content[moved])
+        told = self._vectors(parts, content, moved, placed)
+        indexes = {name: self._index(index, *told[name], grow) for name, index in parts.indexes.items()}
         vectors = {name: patched(array, *told[name]) for name, array in parts.vectors.items()}
-        if fold is not None and ITEMS_INDEX in told:
-            fold = fold.amended(*told[ITEMS_INDEX], lambda: self._alike(parts, told))
+        if fold is not None:
+            kept, nowhere = fold.per_item(), np.zeros((int(moved.sum()), fold.items.shape[1]), np.float32)
+            rows = self.rows[moved]
+            fold = fold.replaced({name: patched(kept[name], rows, placed.get(name, nowhere)) for name in kept})
         new = int((self.rows >= parts.items).sum())
         items, built = parts.items + new, parts.items + new - len(self.keys)
         available = Mask.of(np.ones(parts.items, bool)) if parts.available is None else parts.available
@@ -65,21 +70,18 @@ class Amendment:
             order=order,
         ), fold
 
-    def _vectors(self, parts: Parts) -> Mapping[str, tuple[Int32, Float32]]:
+    def _vectors(
+        self, parts: Parts, content: Float32 | None, moved: Bool, placed: Mapping[str, Float32]
+    ) -> Mapping[str, tuple[Int32, Float32]]:
         """For each of the release's vectors which rows get others, and which; zeros where nothing is known."""
-        new = self.rows >= parts.items
+        rows = self.rows[moved]
         told = {
-            name: (self.rows[new], np.zeros((int(new.sum()), array.shape[1]), np.float32))
-            for name, array in parts.vectors.items()
+            name: (rows, np.zeros((len(rows), array.shape[1]), np.float32)) for name, array in parts.vectors.items()
         }
-        if parts.content is not None:
-            content = parts.content.encode(self.said)
+        if content is not None:
             told[CONTENT_INDEX] = self.rows, content
-            untaken = ~self._taken(parts)
-            if ITEMS_INDEX in told:
-                placed = parts.content.place(content[untaken])
-                told[ITEMS_INDEX] = self.rows[untaken], placed
-                told[SIMILAR_INDEX] = self.rows[untaken], unit(placed)
+        if ITEMS_INDEX in placed:
+            told[ITEMS_INDEX], told[SIMILAR_INDEX] = (rows, placed[ITEMS_INDEX]), (rows, unit(placed[ITEMS_INDEX]))
         return told
 
     def _taken(self, parts: Parts) -> Bool:
@@ -89,28 +91,10 @@ class Amendment:
         taken[known] = parts.popularity[self.rows[known]] > 0
         return taken
 
-    def _index(
-        self, name: str, index: SearchIndex, told: Mapping[str, tuple[Int32, Float32]], grow: Grow
-    ) -> GrowingIndex:
+    def _index(self, index: SearchIndex, rows: Int32, vectors: Float32, grow: Grow) -> GrowingIndex:
         growing = index if isinstance(index, GrowingIndex) else grow(index)
-        rows, vectors = told[name]
         growing = growing.put(rows, vectors)
         # What is nowhere is not found: it has an inner product of 0, which is more than many.
         nowhere = rows[~vectors.any(axis=1)]
         back = np.setdiff1d(self.rows, rows)
         return growing.restore(back.tolist()).remove([*nowhere.tolist(), *self.gone.tolist()])
-
-    def _alike(self, parts: Parts, told: Mapping[str, tuple[Int32, Float32]]) -> Int32:
-        """Which items each that gets a vector is like, int32 (m, 10), -1 where none."""
-        _, directions = told[SIMILAR_INDEX]
-        if not len(directions):
-            return np.zeros((0, ALIKE), np.int32)
-        found = parts.indexes[SIMILAR_INDEX].search(directions, ALIKE)
-        return np.where(found.scores > 0, found.rows, NONE)
-
-
-def unit(vectors: Float32) -> Float32:
-    """The vectors at length one; zero stays zero."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    found: Float32 = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
-    return found

@@ -172,8 +172,8 @@ class ContentSpace(Protocol):
         """Content vectors, float32 (m, w), of length one, or zero where a description says nothing."""
         ...
 
-    def place(self, content: Float32) -> Float32:
-        """The vectors, float32 (m, d), of items that nobody has taken, by their content; zero where that is."""
+    def placed(self, content: Float32) -> Mapping[str, Float32]:
+        """What a fold keeps of items that nobody has taken, float32 (m, d), by their content; zero where that is."""
         ...
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from index.exact import Exact
 from index.growing import Growing
-from recsys.amending import unit
 from recsys.assembly import HOME, SIMILAR, Engine, card_of
 from recsys.catalogue import Catalogue
+from recsys.content import unit
 from recsys.folding.linear import Linear, LinearRule
 from recsys.item_lists import ItemLists
 from recsys.pipeline import Line, Surface
@@ -41,8 +41,8 @@ class Tags:
         found = [[word in (item.get("tags") or ()) for word in WORDS] for item in items]
         return unit(np.array(found, np.float32).reshape(len(items), 3))
 
-    def place(self, content):
-        return content / 2
+    def placed(self, content):
+        return {"items": content / 2, "inputs": content / 3}
 
 
 def made(content=True, fold=True, grow=Growing.of):
@@ -121,7 +121,6 @@ def test_the_engine_before_stays_as_it_was():
 
 
 def test_who_takes_a_new_item_is_answered_from_it():
-    """A linear fold takes what it is like for it: here the two records of jazz."""
     engine = made().amended({"giant-steps": {"tags": ["jazz"]}})
     answer = home(engine, ["giant-steps"], 2)
     assert answer.levels == ("recent",)

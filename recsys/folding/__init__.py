@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -44,14 +44,6 @@ class Fold(Protocol):
         """Vectors of q users, float32 (q, d).
 
         User u's items are ``rows[indptr[u]:indptr[u + 1]]``, int32, newest first, with ``weights`` alike.
-        """
-        ...
-
-    def amended(self, rows: Int32, vectors: Float32, like: Callable[[], Int32]) -> Self:
-        """With these vectors, float32 (m, d), at m different rows: new items behind the last, or others in their place.
-
-        ``like`` finds older items that each is like, int32 (m, j), -1 where there are fewer: what the vector does not
-        say is taken from them. Nothing is copied, and what was computed from all items stays as it was.
         """
         ...
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from recsys.arrays import Float32, Float64, Int32, Int64, patched
+from recsys.arrays import Float32, Float64, Int32, Int64
 from recsys.folding import check_replaced
 from recsys.settings import Section
 
@@ -77,11 +77,8 @@ class LeastSquares:
 
     def replaced(self, vectors: Mapping[str, Float32]) -> LeastSquares:
         """As :class:`recsys.folding.Fold` says; the Gram matrix stays: nobody left a new item aside."""
-        return LeastSquares(check_replaced(self, vectors)["items"], self.gram, self.rule)
-
-    def amended(self, rows: Int32, vectors: Float32, like: Callable[[], Int32]) -> LeastSquares:  # noqa: ARG002  the vector is enough
-        """With these item vectors; YᵀY remains what it was computed of, which a few others would change little."""
-        other = replace(self, items=patched(self.items, rows, vectors))
+        other = LeastSquares(check_replaced(self, vectors)["items"], self.gram, self.rule)
+        # Of wide vectors the axes take seconds, and an item may be put at any time.
         other.__dict__["_axes"] = self._axes
         return other
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from recsys.arrays import Float32, Int32, Int64, patched
+from recsys.arrays import Float32, Int32, Int64
 from recsys.folding import check_replaced
 from recsys.settings import Section
 
@@ -48,14 +48,6 @@ class Linear:
     def of(cls, items: Float32, rule: LinearRule, arrays: Mapping[str, np.ndarray] | None = None) -> Linear:
         """``inputs`` are the item vectors themselves unless given."""
         return cls(items, items if arrays is None else arrays["inputs"], rule)
-
-    def amended(self, rows: Int32, vectors: Float32, like: Callable[[], Int32]) -> Linear:
-        """With these item vectors; whoever takes such an item is taken to have taken a bit of each that it is like."""
-        others = like()
-        known = (others >= 0)[:, :, None]
-        total = np.where(known, self.inputs[np.maximum(others, 0)], 0).sum(axis=1)
-        inputs = total / np.maximum(known.sum(axis=1), 1)
-        return replace(self, items=patched(self.items, rows, vectors), inputs=patched(self.inputs, rows, inputs))
 
     def arrays(self) -> Mapping[str, np.ndarray]:
         """The vectors that are summed."""

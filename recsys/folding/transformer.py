@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from recsys.arrays import Bool, Float32, Int32, Int64, patched
+from recsys.arrays import Bool, Float32, Int32, Int64
 from recsys.folding import check_replaced
 from recsys.settings import Section
 
@@ -70,10 +70,6 @@ class Transformer:
         if items.shape[1] % rule.heads:
             raise ValueError(f"vectors of width {items.shape[1]} cannot be divided among {rule.heads} heads")
         return cls(items, {name: arrays[name] for name in cls.ARRAYS}, rule)
-
-    def amended(self, rows: Int32, vectors: Float32, like: Callable[[], Int32]) -> Transformer:  # noqa: ARG002  the vector is enough
-        """With these item vectors, which go in and come out alike."""
-        return replace(self, items=patched(self.items, rows, vectors))
 
     def arrays(self) -> Mapping[str, np.ndarray]:
         """The parameters beside the item vectors."""
