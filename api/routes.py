@@ -6,6 +6,8 @@ import logging
 import secrets
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import reduce
+from operator import and_
 from typing import Any, cast
 
 import numpy as np
@@ -19,6 +21,8 @@ from api.schemas import (
     Alive,
     Answer,
     CurrentRelease,
+    Excluded,
+    Filters,
     HistoryEntry,
     ItemId,
     K,
@@ -27,10 +31,12 @@ from api.schemas import (
     SimilarAnswer,
     UserId,
 )
-from recsys.arrays import Float32
+from recsys.arrays import Float32, Int32
 from recsys.assembly import HOME, SIMILAR, Engine
 from recsys.candidates import RANK_CONSTANT
 from recsys.errors import StoreError, unknown_choice
+from recsys.filters import parse
+from recsys.masks import Mask
 from recsys.pipeline import Answer as Ranked
 from recsys.retrieval import ITEMS_INDEX, Query
 from recsys.stores import Store, UserState
@@ -47,13 +53,18 @@ NEVER_KEPT = {"Cache-Control": "no-store"}
 
 
 @router.get("/recommend", response_model=Answer)
-async def recommend(request: Request, user_id: UserId, k: K = 20) -> Response:
+async def recommend(
+    request: Request, user_id: UserId, k: K = 20, filter_: Filters = None, exclude: Excluded = None
+) -> Response:
     """The k best unseen items for a user: known, new or never heard of."""
     engine = engine_of(request)
+    unwanted = [item for some in exclude or () for item in some.split(",")]
+    allowed = _allowed(engine, filter_)
     state, degraded = await state_of(request, engine, user_id)
     query = engine.resolver.known(user_id, state, datetime.now(UTC))
+    query = replace(query, allowed=allowed, excluded=_known(engine, unwanted))
     ranked = engine.recommenders[HOME].recommend([query], k)
-    return _answer(engine, ranked, HOME, {"user_id": user_id}, degraded, NEVER_KEPT)
+    return _answer(engine, query, ranked, HOME, {"user_id": user_id}, degraded, NEVER_KEPT)
 
 
 @router.post("/recommend", response_model=Answer)
@@ -62,33 +73,40 @@ async def recommend_anonymous(request: Request, body: RecommendRequest) -> Respo
     engine = engine_of(request)
     weights = _weights(engine, body.history)
     history = [entry.item_id for entry in body.history]
+    allowed = _allowed(engine, None if body.filter is None else [body.filter])
     query = engine.resolver.anonymous(history, weights, datetime.now(UTC), tuple(body.interests))
+    query = replace(query, allowed=allowed, excluded=_known(engine, body.exclude))
     ranked = engine.recommenders[HOME].recommend([query], body.k)
-    return _answer(engine, ranked, HOME, {"user_id": None}, [], NEVER_KEPT)
+    return _answer(engine, query, ranked, HOME, {"user_id": None}, [], NEVER_KEPT)
 
 
 @router.get("/items/{item_id:path}/similar", response_model=SimilarAnswer, responses=NOT_FOUND)
-async def similar(request: Request, item_id: ItemId, k: K = 20) -> Response:
+async def similar(request: Request, item_id: ItemId, k: K = 20, filter_: Filters = None) -> Response:
     """The k items most like one item: by who took them, and the fewer did, by their content."""
     engine = engine_of(request)
     check_there(engine, item_id)
     row = engine.items.rows([item_id])
+    allowed = _allowed(engine, filter_)
     if unchanged := _unchanged(request, engine):
         return unchanged
     vector = None if engine.directions is None else engine.directions[row[0]]
-    query = Query(now=datetime.now(UTC), vector=vector, level=SIMILAR, recent=row, weights=ONCE, seen=row)
+    query = Query(
+        now=datetime.now(UTC), vector=vector, level=SIMILAR, recent=row, weights=ONCE, seen=row, allowed=allowed
+    )
     ranked = engine.recommenders[SIMILAR].recommend([query], k)
-    return _answer(engine, ranked, SIMILAR, {"item_id": item_id}, [], _kept(engine))
+    return _answer(engine, query, ranked, SIMILAR, {"item_id": item_id}, [], _kept(engine))
 
 
 @router.get("/popular", response_model=Answer)
-async def popular(request: Request, k: K = 20) -> Response:
+async def popular(request: Request, k: K = 20, filter_: Filters = None) -> Response:
     """The k most popular items, the same for everybody."""
     engine = engine_of(request)
+    allowed = _allowed(engine, filter_)
     if unchanged := _unchanged(request, engine):
         return unchanged
-    ranked = engine.recommenders[HOME].recommend([Query(now=datetime.now(UTC))], k)
-    return _answer(engine, ranked, HOME, {"user_id": None}, [], _kept(engine))
+    query = Query(now=datetime.now(UTC), allowed=allowed)
+    ranked = engine.recommenders[HOME].recommend([query], k)
+    return _answer(engine, query, ranked, HOME, {"user_id": None}, [], _kept(engine))
 
 
 @router.get("/releases/current", response_model=CurrentRelease)
@@ -177,6 +195,20 @@ def check_there(engine: Engine, item: str) -> None:
         raise Problem(404, f"item {item!r} was deleted: PUT it to have it again")
 
 
+def _allowed(engine: Engine, filters: list[str] | None) -> Mask | None:
+    """The items that fulfil every filter, None without any; 422 for what is no filter of this catalogue."""
+    try:
+        return reduce(and_, (engine.allowed(parse(text)) for text in filters)) if filters else None
+    except ValueError as error:
+        raise Problem(422, f"filter: {error}") from error
+
+
+def _known(engine: Engine, items: list[str]) -> Int32:
+    """Rows of the items that there are, int32: what is not there need not be excluded."""
+    rows = engine.items.rows(items)
+    return np.unique(rows[rows >= 0])
+
+
 def _weights(engine: Engine, history: list[HistoryEntry]) -> Float32:
     kinds = engine.card.kinds
     for place, entry in enumerate(history):
@@ -188,6 +220,7 @@ def _weights(engine: Engine, history: list[HistoryEntry]) -> Float32:
 
 def _answer(
     engine: Engine,
+    query: Query,
     ranked: Ranked,
     surface: str,
     subject: dict[str, str | None],
@@ -211,6 +244,7 @@ def _answer(
             {"item_id": ids[place], "rank": place + 1, "score": round(scores[place], 6), "sources": sources[place]}
             for place in range(count)
         ],
+        "reason": None if count == found.shape[1] else _reason(engine, query, count),
         "request_id": secrets.token_hex(8),
     }
     METRICS.levels.labels(surface, ranked.levels[0]).inc()
@@ -219,6 +253,14 @@ def _answer(
     # A list made without some part must not outlive the failure.
     headers = NEVER_KEPT if parts else headers
     return Response(to_json(content), headers=headers, media_type="application/json")
+
+
+def _reason(engine: Engine, query: Query, count: int) -> str:
+    """Why only ``count`` items came."""
+    items = len(engine.items) - len(engine.parts.gone)
+    left = f"{count:,} of {items:,} items are left"
+    asked = "" if query.allowed is None else f": {query.allowed.count:,} fulfil the filter"
+    return f"{left}{asked}, without what was seen or is excluded"
 
 
 def _kept(engine: Engine) -> dict[str, str]:

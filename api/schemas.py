@@ -8,6 +8,8 @@ from annotated_types import Len
 from fastapi import Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from recsys.filters import LONGEST
+
 ID_LENGTH = 1000
 MAX_K = 500
 MAX_HISTORY = 1000
@@ -27,6 +29,19 @@ Id = Annotated[
 UserId = Annotated[Id, Query(description="Anybody: unknown users are answered from the ladder.", examples=["196"])]
 UserInPath = Annotated[Id, Path(description="A user.", examples=["196"])]
 ItemId = Annotated[Id, Path(description="An item.", examples=["50"])]
+Excluded = Annotated[
+    list[str] | None,
+    Query(description="Items that are not wanted, parted by commas.", examples=[["50,181"]], max_length=MAX_HISTORY),
+]
+Filters = Annotated[
+    list[Annotated[str, Field(max_length=LONGEST)]] | None,
+    Query(
+        alias="filter",
+        description="What is wanted, as in `genres:jazz and not year<1960`; of several, all. See the guide.",
+        examples=[["genres:Drama"]],
+        max_length=20,
+    ),
+]
 K = Annotated[int, Query(ge=1, le=MAX_K, description="How many items.")]
 
 
@@ -116,6 +131,10 @@ class RecommendRequest(Strict):
 
     history: Annotated[list[HistoryEntry], Len(0, MAX_HISTORY)]
     interests: Annotated[list[Word], Len(0, 100)] = Field(default=[], description="Words and tags that they named.")
+    filter: str | None = Field(
+        default=None, max_length=LONGEST, description="What is wanted, as in `genres:jazz and not year<1960`."
+    )
+    exclude: Annotated[list[Id], Len(0, MAX_HISTORY)] = Field(default=[], description="Items that are not wanted.")
     k: int = Field(default=20, ge=1, le=MAX_K)
 
 
@@ -141,6 +160,7 @@ class Answer(BaseModel):
     )
     degraded: list[str] = Field(examples=[[]], description="Parts that failed and were done without.")
     items: list[RankedItem]
+    reason: str | None = Field(examples=[None], description="Why there are fewer items than were asked for.")
     request_id: str = Field(examples=["5f3a9c0e7b1d4a26"])
 
 
@@ -153,6 +173,7 @@ class SimilarAnswer(BaseModel):
     level: str = Field(examples=["similar"])
     degraded: list[str] = Field(examples=[[]])
     items: list[RankedItem]
+    reason: str | None = Field(examples=[None], description="Why there are fewer items than were asked for.")
     request_id: str = Field(examples=["5f3a9c0e7b1d4a26"])
 
 

@@ -3,6 +3,7 @@
 ::
 
     items/        vocabulary, popularity, catalogue; vectors, unit vectors and what folds in, where vectors were learned
+    items/content/ content vectors, the encoding that made them and the map from there, where content was learned
     lists/NAME/   for each item what goes with it, where item lists were learned
     users/        vocabulary, histories, vectors
     indexes/NAME/ backend.json and the backend's own files
@@ -24,10 +25,14 @@ from pydantic import ValidationError
 
 from recsys.amending import Amendment, Description, Grow
 from recsys.arrays import Float32, Int32
+from recsys.attributes import Attributes
 from recsys.catalogue import Catalogue, known
+from recsys.content import Content
 from recsys.errors import ReleaseDamaged, SettingsError
+from recsys.filters import Filter
 from recsys.folding import Fold, describe_fold, load_fold, save_arrays
 from recsys.item_lists import ItemLists
+from recsys.masks import Mask
 from recsys.pipeline import Answer, Line, Recommender, Surface, unseen
 from recsys.releases import Release
 from recsys.retrieval import (
@@ -69,8 +74,8 @@ class Engine:
 
     ``directions``: float32 (n, d), the item vectors at length one; with ``resolver.fold`` None where the release
     learned no vectors. ``lists``: name → what goes with each item. ``parts``: what the recommenders were built from;
-    ``indexes`` are those of the release, whatever changed since. ``grow``: what makes an index take items; None where
-    nothing is going to change. ``mark``: of the last change of an item that is in it.
+    ``indexes`` are those of the release, whatever changed since, and so are ``attributes``. ``grow``: what makes an
+    index take items; None where nothing is going to change. ``mark``: of the last change of an item that is in it.
     """
 
     id: str
@@ -86,6 +91,7 @@ class Engine:
     surfaces: Mapping[str, Surface]
     recommenders: Mapping[str, Recommender]
     parts: Parts
+    attributes: Attributes
     grow: Grow | None = None
     mark: str = ""
 
@@ -131,6 +137,7 @@ class Engine:
             surfaces=surfaces,
             recommenders={name: Recommender.of(surface, parts) for name, surface in surfaces.items()},
             parts=parts,
+            attributes=Attributes(catalogue),
             grow=grow,
         )
 
@@ -168,6 +175,16 @@ class Engine:
             parts=parts,
             mark=mark or self.mark,
         )
+
+    def allowed(self, wanted: Filter) -> Mask:
+        """The items that fulfil a filter, as they are described now. ValueError for a column that there is not."""
+        found = wanted.mask(self.attributes)
+        if not (said := self.catalogue.described):
+            return found
+        items = len(self.items)
+        fulfil = [row for row, about in said.items() if wanted.holds(about)]
+        found = found.grown(items - found.items)
+        return (found & ~Mask.of_rows(said, items)) | Mask.of_rows(fulfil, items)
 
     def holds(self, item: str) -> bool:
         """Whether the item is there, known to the release or put since, and not deleted."""
@@ -209,6 +226,8 @@ class Engine:
             np.save(folder / "items/directions.npy", self.directions, allow_pickle=False)
             save_arrays(fold, folder / "items")
             np.save(folder / "users/vectors.npy", self.users.vectors, allow_pickle=False)
+        if self.parts.content is not None:
+            self.parts.content.save(folder / "items/content")
         for name, lists in self.lists.items():
             lists.save(folder / "lists" / name)
         for name, index in self.indexes.items():
@@ -248,15 +267,21 @@ def assemble(release: Release, load_index: LoadIndex, grow: Grow | None = None) 
         card = ModelCard.model_validate_json((folder / "model.json").read_bytes())
         surfaces = json.loads((folder / "pipeline.json").read_bytes())
         items = Vocabulary.load(folder / "items")
-        fold, directions, vectors, indexes = None, None, None, {}
+        fold, directions, vectors = None, None, None
+        indexed: dict[str, Float32] = {}
         if card.fold is not None:
             fold = load_fold(card.fold, load_mapped(folder / "items/vectors.npy"), folder / "items")
             directions = load_mapped(folder / "items/directions.npy")
             vectors = load_mapped(folder / "users/vectors.npy")
-            for name, built_from in ((ITEMS_INDEX, fold.items), (SIMILAR_INDEX, directions)):
-                home = folder / "indexes" / name
-                backend = json.loads((home / "backend.json").read_bytes())["backend"]
-                indexes[name] = load_index(backend, home, built_from)
+            indexed |= {ITEMS_INDEX: fold.items, SIMILAR_INDEX: directions}
+        content = Content.load(folder / "items/content") if (folder / "items/content").is_dir() else None
+        if content is not None:
+            indexed[CONTENT_INDEX] = content.vectors
+        indexes = {}
+        for name, built_from in indexed.items():
+            home = folder / "indexes" / name
+            backend = json.loads((home / "backend.json").read_bytes())["backend"]
+            indexes[name] = load_index(backend, home, built_from)
         return Engine.of(
             release.id,
             items=items,
@@ -271,6 +296,7 @@ def assemble(release: Release, load_index: LoadIndex, grow: Grow | None = None) 
             indexes=indexes,
             card=card,
             surfaces={name: Surface.model_validate(surface) for name, surface in surfaces.items()},
+            content=content,
             grow=grow,
         )
     except ValidationError as error:

@@ -142,6 +142,11 @@ class Catalogue:
             self._memberships[column] = starts.astype(np.int64), groups
         return self._memberships[column]
 
+    @property
+    def described(self) -> Mapping[int, Mapping[str, Any]]:
+        """What was said of items since the table was made: row → attributes."""
+        return {}
+
     def amended(self, described: Mapping[int, Mapping[str, Any]]) -> Catalogue:
         """With other attributes for some rows, and with rows behind the last: row → attributes, ``item_id`` among them.
 
@@ -197,7 +202,11 @@ class _Amended(Catalogue):
     """A catalogue of which some rows have been described anew, and further ones described."""
 
     built: Catalogue
-    described: Mapping[int, Mapping[str, Any]]
+    said: Mapping[int, Mapping[str, Any]]
+
+    @property
+    def described(self) -> Mapping[int, Mapping[str, Any]]:
+        return self.said
 
     def __len__(self) -> int:
         return max(len(self.built), max(self.described) + 1)

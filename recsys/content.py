@@ -29,8 +29,9 @@ ITEMS = "items"
 class ContentMap:
     """Content vectors to directions in the spaces of a fold: a net of layers with max(0, ·) between them.
 
-    ``layers``: a matrix, float32 (a, b), and a shift, float32 (b,), each; a linear map has one layer. ``spaces``: name
-    → d, which add up to the width of the last. ValueError where widths do not fit.
+    ``layers``: a matrix, float32 (a, b), and a shift, float32 (b,), each; a linear map has one layer, and one of zeros
+    predicts nothing.
+    ``spaces``: name → d, which add up to the width of the last. ValueError where widths do not fit.
 
     Laws: what comes is of length one, or zeros where the content vector is; a batch equals its items one by one up to
     rounding.
@@ -72,21 +73,20 @@ class _Card(Section):
 
     norms: dict[str, float]
     kappa: float = Field(ge=0)
-    spaces: dict[str, int] | None
-    layers: int = Field(ge=0)
+    spaces: dict[str, int]
+    layers: int = Field(ge=1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Content:
     """What a release knows of its items by what is said of them, and how a new one finds its place.
 
-    ``map``: None where content vectors are only searched and nothing is predicted from them. ``norms``: space → the
-    length of the vector of an item that nobody took. ``vectors``: float32 (n, w), the content vectors of the release's
-    items at length one, zeros where nothing is known.
+    ``norms``: space → the length of the vector of an item that nobody took. ``vectors``: float32 (n, w), the content
+    vectors of the release's items at length one, zeros where nothing is known. ValueError where parts do not fit.
     """
 
     encoding: Encoding
-    map: ContentMap | None
+    map: ContentMap
     norms: Mapping[str, float]
     kappa: float
     vectors: Float32
@@ -94,17 +94,21 @@ class Content:
     def __post_init__(self) -> None:
         if self.vectors.shape[1:] != (self.encoding.width,):
             raise ValueError(f"content vectors are {self.vectors.shape}, the encoding's width is {self.encoding.width}")
-        net = self.map
-        if net is not None and (net.width != self.encoding.width or net.spaces.keys() != self.norms.keys()):
+        if self.map.width != self.encoding.width or self.map.spaces.keys() != self.norms.keys():
             raise ValueError(
-                f"the map takes width {net.width} to {', '.join(net.spaces)}, but the encoding gives width "
+                f"the map takes width {self.map.width} to {', '.join(self.map.spaces)}, but the encoding gives width "
                 f"{self.encoding.width} and there are norms of {', '.join(self.norms)}"
             )
 
     @property
     def prior(self) -> float:
-        """The length of the vector of an item that nobody took; 0 without a map."""
-        return self.norms.get(ITEMS, 0.0)
+        """The length of the vector of an item that nobody took."""
+        return self.norms[ITEMS]
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The names in a description that a content vector depends on."""
+        return self.encoding.reads
 
     def encode(self, items: Sequence[Description]) -> Float32:
         """Content vectors of descriptions, float32 (m, w), of length one, or zeros where nothing usable is said."""
@@ -113,21 +117,17 @@ class Content:
     def placed(self, content: Float32) -> dict[str, Float32]:
         """The vectors of items that nobody took, float32 (m, d) for each space of the fold, by their content vectors.
 
-        As :meth:`recsys.folding.Fold.replaced` takes them. Zeros where the content vector is; empty without a map.
+        As :meth:`recsys.folding.Fold.replaced` takes them. Zeros where the content vector is.
         """
-        if self.map is None:
-            return {}
         found = self.map.directions(content)
         return {name: found[name] * np.float32(self.norms[name]) for name in found}
 
     def place(self, content: Float32) -> Float32:
-        """The item vectors alone, prior · direction, float32 (m, d). ValueError without a map."""
-        if self.map is None:
-            raise ValueError("content vectors are only searched here, no map from them to item vectors was learned")
+        """The item vectors alone, prior · direction, float32 (m, d)."""
         return self.placed(content)[ITEMS]
 
     def mixed(self, fold: Fold, takers: Int64) -> Fold:
-        """The fold with what content says of items that few took, see :func:`shrunk`; as it is without a map.
+        """The fold with what content says of items that few took, see :func:`shrunk`.
 
         ``takers``: int64 (n,), how many users took each item of the release.
         """
@@ -142,16 +142,12 @@ class Content:
     def save(self, folder: Path) -> None:
         """Write ``content.json``, the vectors, the layers and the encoding into ``folder``, which is made."""
         folder.mkdir(parents=True, exist_ok=True)
-        layers = () if self.map is None else self.map.layers
         card = _Card(
-            norms=dict(self.norms),
-            kappa=self.kappa,
-            spaces=None if self.map is None else dict(self.map.spaces),
-            layers=len(layers),
+            norms=dict(self.norms), kappa=self.kappa, spaces=dict(self.map.spaces), layers=len(self.map.layers)
         )
         (folder / "content.json").write_text(card.model_dump_json(indent=2) + "\n")
         np.save(folder / "vectors.npy", self.vectors, allow_pickle=False)
-        for place, (matrix, shift) in enumerate(layers):
+        for place, (matrix, shift) in enumerate(self.map.layers):
             np.save(folder / f"matrix_{place}.npy", matrix, allow_pickle=False)
             np.save(folder / f"shift_{place}.npy", shift, allow_pickle=False)
         save_encoding(self.encoding, folder / "encoding")
@@ -169,7 +165,7 @@ class Content:
         )
         return cls(
             encoding=load_encoding(folder / "encoding"),
-            map=None if card.spaces is None else ContentMap(layers, card.spaces),
+            map=ContentMap(layers, card.spaces),
             norms=card.norms,
             kappa=card.kappa,
             vectors=load_mapped(folder / "vectors.npy"),

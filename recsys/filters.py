@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import and_, ge, gt, le, lt, or_
 from typing import Any, Literal, Protocol, cast
 
@@ -139,6 +139,7 @@ class AnyOf:
         return any(part.holds(description) for part in self.parts)
 
 
+@lru_cache(maxsize=1024)
 def parse(text: str) -> Filter:
     """The filter that ``text`` says. ValueError says where it is wrong and what would be right.
 

@@ -176,6 +176,10 @@ class ContentSpace(Protocol):
         """What a fold keeps of items that nobody has taken, float32 (m, d), by their content; zero where that is."""
         ...
 
+    def save(self, folder: Path) -> None:
+        """Write its files into ``folder``, which is made."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:

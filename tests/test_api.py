@@ -78,6 +78,40 @@ def test_k_items_come_back_to_a_user_who_has_seen_hundreds(client):
     assert len(items(client.get("/recommend", params={"user_id": "405", "k": 500}))) == 500
 
 
+def test_what_is_not_wanted_does_not_come_and_what_is_does(client):
+    def asked(**parameters):
+        answer = client.get("/recommend", params={"user_id": "196", "k": 20, **parameters})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def of(body):
+        return [item["item_id"] for item in body["items"]]
+
+    first = of(asked())
+    without = asked(exclude=",".join([*first[:3], "nobody has this"]))
+    assert without["level"] == "personal"
+    assert of(without)[:17] == first[3:]
+    jazzy = asked(filter="genres:musical and year<1970")
+    described = client.get("/page/items", params={"ids": of(jazzy)}).json()["items"]
+    assert len(described) == 20
+    assert all("Musical" in item["genres"] and item["year"] < 1970 for item in described)
+    both = asked(filter=["genres:musical", "year<1970"])
+    assert of(both) == of(jazzy), "of several filters all must hold"
+    few = asked(filter="genres:noir and genres:comedy or genres:noir and year:1944")
+    assert len(few["items"]) < 20
+    assert "fulfil the filter" in few["reason"]
+    none = asked(filter="year:1066")
+    assert (none["items"], none["level"]) == ([], "none")
+    assert none["reason"].endswith("items are left: 0 fulfil the filter, without what was seen or is excluded")
+    history = {"history": [{"item_id": "50"}], "filter": "genres:musical and year<1970", "exclude": of(jazzy)[:1]}
+    posted = client.post("/recommend", json=history).json()
+    assert of(jazzy)[0] not in of(posted)
+    assert not set(of(posted)) - set(of(asked(filter="genres:musical and year<1970", k=500))) - {of(jazzy)[0]}
+    alike = client.get("/items/50/similar", params={"filter": "genres:western", "k": 5}).json()
+    assert alike["level"] == "similar"
+    assert len(alike["items"]) == 5
+
+
 def test_an_anonymous_history_is_folded_in(client):
     body = {"history": [{"item_id": "50", "event": "play"}, {"item_id": "181"}], "k": 10}
     answer = client.post("/recommend", json=body)
@@ -182,6 +216,11 @@ BAD = {
     "deep JSON": ("POST", "/recommend", b"[" * 100_000, 400, "body"),
     "not UTF-8": ("POST", "/recommend", b'{"history": "\xff"}', 400, "body"),
     "lone surrogate": ("POST", "/recommend", b'{"history": [{"item_id": "\\ud800"}]}', 422, "body"),
+    "no filter": ("GET", "/recommend?user_id=1&filter=genres", None, 422, "'genres' stands where a term such as"),
+    "filter by no column": ("GET", "/popular?filter=genre:jazz", None, 422, "unknown column 'genre', choose one of"),
+    "long filter": ("GET", f"/recommend?user_id=1&filter={LONG}", None, 422, "query.filter"),
+    "filter in a body": ("POST", "/recommend", b'{"history": [], "filter": "year>"}', 422, "filter 'year>'"),
+    "exclude of another type": ("POST", "/recommend", b'{"history": [], "exclude": "50"}', 422, "body.exclude"),
     "unknown path": ("GET", "/recommendations", None, 404, "Not Found"),
     "wrong method": ("DELETE", "/recommend", None, 405, "Method Not Allowed"),
     "unknown item": ("GET", "/items/99999999/similar", None, 404, "99999999"),
