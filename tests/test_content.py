@@ -1,5 +1,7 @@
 """Content vectors, the map to item vectors, and how the two are mixed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -22,12 +24,11 @@ def a_map(spaces=None, width=5):
     return ContentMap(((normal(width, 7), normal(7, seed=1)), (normal(7, d, seed=2), normal(d, seed=3))), spaces)
 
 
-def a_content(with_map=True, n=6):
+def a_content(n=6):
     vectors = unit(normal(n, 5, seed=4))
     vectors[2] = 0
     encoding = Precomputed.of(PrecomputedRule(width=5), {})
-    norms = {"items": 2.0, "inputs": 0.5} if with_map else {}
-    return Content(encoding, a_map() if with_map else None, norms, 4.0, vectors)
+    return Content(encoding, a_map(), {"items": 2.0, "inputs": 0.5}, 4.0, vectors)
 
 
 @given(st.integers(0, 10**7), st.floats(0, 1e3))
@@ -76,7 +77,7 @@ def test_what_does_not_fit_is_refused_with_the_numbers():
     with pytest.raises(ValueError, match="do not fit each other"):
         ContentMap(((normal(5, 3), normal(3)), (normal(4, 3), normal(3))), {"items": 3})
     with pytest.raises(ValueError, match=r"content vectors are \(6, 4\), the encoding's width is 5"):
-        Content(Precomputed.of(PrecomputedRule(width=5), {}), None, {}, 1.0, normal(6, 4))
+        Content(Precomputed.of(PrecomputedRule(width=5), {}), a_map(), {}, 1.0, normal(6, 4))
     with pytest.raises(ValueError, match=r"norms of items$"):
         Content(Precomputed.of(PrecomputedRule(width=5), {}), a_map(), {"items": 1.0}, 1.0, normal(6, 5))
 
@@ -99,7 +100,8 @@ def test_a_fold_is_mixed_in_each_of_its_spaces():
     for name, learned in fold.per_item().items():
         assert np.array_equal(mixed.per_item()[name], shrunk(learned, placed[name], takers, 4.0))
         assert mixed.per_item()[name][1] == pytest.approx((learned[1] + placed[name][1]) / 2, abs=1e-6)
-    assert np.array_equal(a_content(with_map=False).mixed(fold, takers).items, fold.items)
+    nothing = ContentMap(((np.zeros((5, 6), np.float32), np.zeros(6, np.float32)),), content.map.spaces)
+    assert np.array_equal(replace(content, map=nothing).mixed(fold, takers).items, fold.items)
 
 
 def test_descriptions_become_vectors_of_length_one_or_zeros():
@@ -109,24 +111,20 @@ def test_descriptions_become_vectors_of_length_one_or_zeros():
     assert not vectors[1:].any()
 
 
-@pytest.mark.parametrize("with_map", [True, False])
-def test_content_that_was_saved_places_items_as_before(tmp_path, with_map):
-    content = a_content(with_map)
+def test_content_that_was_saved_places_items_as_before(tmp_path):
+    content = a_content()
     content.save(tmp_path / "content")
     after = Content.load(tmp_path / "content")
     assert np.array_equal(after.vectors, content.vectors)
     assert (after.kappa, after.norms, after.encoding.rule) == (content.kappa, content.norms, content.encoding.rule)
     fresh = content.encode([{"vector": [1, 2, 3, 4, 5]}])
-    if with_map:
-        assert np.array_equal(after.place(fresh), content.place(fresh))
-    else:
-        with pytest.raises(ValueError, match="no map"):
-            after.place(fresh)
+    assert np.array_equal(after.place(fresh), content.place(fresh))
+    assert after.reads == content.reads == ("vector", "item_id")
 
 
 def test_content_that_lacks_a_file_or_a_number_is_refused(tmp_path):
     a_content().save(tmp_path)
-    (tmp_path / "content.json").write_text('{"norms": {}, "kappa": -1, "spaces": null, "layers": 0}')
+    (tmp_path / "content.json").write_text('{"norms": {}, "kappa": -1, "spaces": {}, "layers": 1}')
     with pytest.raises(ValueError, match="kappa: Input should be greater than or equal to 0"):
         Content.load(tmp_path)
     a_content().save(tmp_path)
