@@ -159,6 +159,15 @@ def test_a_bag_of_words_has_their_log_counts():
     )
 
 
+@pytest.mark.parametrize("name", ["tfidf-svd", "bag-of-words", "tags", "wordllama"])
+def test_more_items_than_are_held_at_once_are_encoded_each_in_its_row(name):
+    kinds = ("jazz", "rock", "folk")
+    items = [{"text": f"{kinds[place % 3]} music", "tags": [kinds[place % 3]]} for place in range(2500)]
+    vectors = fitted(items, name=name, **({} if name == "tags" else {"columns": ["text"]})).encode(items)
+    assert np.array_equal(vectors[3:], vectors[:-3])
+    assert len(np.unique(vectors, axis=0)) == 3
+
+
 # wordllama
 
 
