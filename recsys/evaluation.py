@@ -13,9 +13,9 @@ import scipy.sparse as sp
 
 from recsys.arrays import Bool, Float32, Float64, Int8, Int32, Int64
 from recsys.beyond_accuracy import CATALOGUE_METRICS, LIST_METRICS, Shown, category_mix
-from recsys.metrics import METRICS, Judged, distinct, recall
+from recsys.metrics import METRICS, Judged, Metric, distinct
 from recsys.pipeline import Answer
-from recsys.segments import POPULARITY, item_segments, means, user_segments
+from recsys.segments import item_parts, item_segments, means, user_segments
 from recsys.splits import Split
 
 CHUNK = 1024
@@ -45,8 +45,9 @@ class Report:
 
     ``users``: int32 (u,), their rows. ``rows``: int32 (u, depth), the lists, best first, -1 where empty, which
     ``judged`` judges. ``values``: "metric@k" → float64 (u,), nan where undefined. ``catalogue``: "metric@k" → one
-    number for all lists. ``segments``: name → bool (u,), see :mod:`recsys.segments`. ``by_popularity``: "recall@k" →
-    segment of items → float64 (u,), recall of the relevant items of that segment alone, nan for a user without any.
+    number for all lists. ``segments``: name → bool (u,), see :mod:`recsys.segments`. ``by_popularity``: "recall@k" and
+    "ndcg@k" → segment of items → float64 (u,), as if the items of that segment alone were relevant, nan for a user
+    without any.
     ``seconds``: how long it took to answer.
     """
 
@@ -116,7 +117,8 @@ def evaluate(
         elif metric in LIST_METRICS:
             values[name] = LIST_METRICS[metric](shown, k)
     places = item_segments(_consumers(split))
-    depths = sorted({k for metric, k in wanted.values() if metric == "recall"}) or [depth]
+    depths = {metric: sorted({k for name, k in wanted.values() if name == metric}) for metric in ("recall", "ndcg")}
+    depths["recall"] = depths["recall"] or [depth]
     return Report(
         users=users,
         rows=rows,
@@ -128,7 +130,11 @@ def evaluate(
             if metric in CATALOGUE_METRICS
         },
         segments=user_segments(np.diff(seen.indptr)[users].astype(np.int64)),
-        by_popularity={f"recall@{k}": _by_popularity(rows, judged, relevant, places, k) for k in depths},
+        by_popularity={
+            f"{metric}@{k}": _by_popularity(METRICS[metric], rows, judged, relevant, places, k)
+            for metric in depths
+            for k in depths[metric]
+        },
         seconds=seconds,
     )
 
@@ -226,11 +232,12 @@ def _popular(consumers: Int64, seen: sp.csr_matrix, depth: int) -> Int32:
     return expected
 
 
-def _by_popularity(rows: Int32, judged: Judged, relevant: sp.csr_matrix, places: Int8, k: int) -> dict[str, Float64]:
-    slots = places[np.maximum(rows, 0)]
+def _by_popularity(
+    metric: Metric, rows: Int32, judged: Judged, relevant: sp.csr_matrix, places: Int8, k: int
+) -> dict[str, Float64]:
     lines = np.repeat(np.arange(len(rows)), np.diff(relevant.indptr))
     found = {}
-    for place, name in enumerate(POPULARITY):
-        among = np.bincount(lines[places[relevant.indices] == place], minlength=len(rows)).astype(np.int64)
-        found[name] = recall(Judged(judged.hits & (slots == place), among), k)
+    for name, part in item_parts(places).items():
+        among = np.bincount(lines[part[relevant.indices]], minlength=len(rows)).astype(np.int64)
+        found[name] = metric(Judged(judged.hits & part[np.maximum(rows, 0)], among), k)
     return found

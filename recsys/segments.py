@@ -12,6 +12,8 @@ ACTIVITY = ("few", "some", "many")
 """Thirds of the warm users by how many items are known of them."""
 POPULARITY = ("head", "middle", "tail", "never")
 """Items by how much of the consumption in training is theirs; never: none of it."""
+WARM = "warm"
+"""The items of the first three together."""
 
 
 def user_segments(known: Int64) -> dict[str, Bool]:
@@ -49,6 +51,16 @@ def item_segments(consumers: Int64) -> Int8:
     places = np.empty(len(consumers), np.int8)
     places[order] = np.minimum(3 * before // max(int(consumers.sum()), 1), 2)
     return np.where(consumers > 0, places, np.int8(POPULARITY.index("never"))).astype(np.int8)
+
+
+def item_parts(places: Int8) -> dict[str, Bool]:
+    """The items of each name in POPULARITY, and of WARM, bool (items,); ``places`` as :func:`item_segments` gives them.
+
+    >>> {name: part.tolist() for name, part in item_parts(np.array([0, 2, 3])).items() if name in ("never", "warm")}
+    {'never': [False, False, True], 'warm': [True, True, False]}
+    """
+    parts = {name: places == place for place, name in enumerate(POPULARITY)}
+    return {**parts, WARM: ~parts["never"]}
 
 
 def means(values: Mapping[str, np.ndarray]) -> dict[str, float | None]:

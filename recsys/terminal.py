@@ -109,7 +109,7 @@ def print_segments(console: Console, document: Mapping[str, Any]) -> None:
             shown = _shown(row["users"][metric], *users)
             table.add_row("" if place else metric, name, *shown, end_section=place == len(systems) - 1)
     console.print(table)
-    items = Table("recall by popularity of the item", "", "head", "middle", "tail", "never seen in training")
+    items = Table("by popularity of the item", "", "head", "middle", "tail", "never seen in training", "all but these")
     for metric in next(iter(systems.values()))["items"]:
         for place, (name, row) in enumerate(systems.items()):
             items.add_row("" if place else metric, name, *_shown(row["items"][metric], *row["items"][metric]))

@@ -15,7 +15,7 @@ from recsys.catalogue import Catalogue
 from recsys.evaluation import evaluate, parse
 from recsys.interactions import interactions_of
 from recsys.pipeline import Answer
-from recsys.segments import POPULARITY, item_segments, user_segments
+from recsys.segments import POPULARITY, WARM, item_segments, user_segments
 from recsys.settings import Kind, Settings
 from recsys.splits import Split, split_published, split_users
 from recsys.vocabulary import Vocabulary
@@ -99,7 +99,7 @@ def test_no_test_users_at_all_leave_every_mean_undefined():
             "recall@2": dict.fromkeys(("all", "warm", "cold", "few", "some", "many")),
             "novelty@2": dict.fromkeys(("all", "warm", "cold", "few", "some", "many")),
         },
-        "items": {"recall@2": dict.fromkeys(POPULARITY)},
+        "items": {"recall@2": dict.fromkeys((*POPULARITY, WARM))},
         "catalogue": {"coverage@2": 0.0, "gini@2": None},
         "ms_user": None,
     }
@@ -112,6 +112,16 @@ def test_an_item_that_training_never_saw_is_relevant_and_a_segment():
     np.testing.assert_array_equal(parts["never"], [0.5, np.nan, np.nan])
     np.testing.assert_array_equal(parts["head"], [np.nan, np.nan, 0.0])
     np.testing.assert_array_equal(parts["tail"], [np.nan, 0.0, np.nan])
+
+
+def test_accuracy_by_segment_of_items_is_as_if_the_others_were_not_wanted():
+    # User 0 wants 3 and 5, which nobody took; user 1 wants 2 of the tail, at rank 2; user 3 wants 0, at rank 1.
+    asked = Fixed({0: [4, 3], 1: [4, 2], 3: [0, 1]})
+    parts = evaluate(asked, split_of(TRAIN, [*TEST, (1, 5)]), ("ndcg@2",)).by_popularity["ndcg@2"]
+    second = 1 / np.log2(3)
+    np.testing.assert_allclose(parts["never"], [second / (1 + second), 0.0, np.nan])
+    np.testing.assert_allclose(parts["warm"], [np.nan, second, 1.0])
+    np.testing.assert_allclose(parts["tail"], [np.nan, second, np.nan])
 
 
 def test_a_list_deeper_than_the_catalogue_has_misses_at_its_end():
