@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from index import BACKENDS
 from recsys.settings import Kind, Settings, load_settings
 from training.config import model_of
+from training.encoders import ENCODERS
 from training.models import MODELS
 
 REPO = Path(__file__).resolve().parent.parent
@@ -106,6 +107,11 @@ def test_every_key_of_an_index_stands_in_its_table(backend):
     assert table_under(f"### Index `{backend}`") == shown({option.name: option.default for option in options})
 
 
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_every_key_of_an_encoder_stands_in_its_table(encoder):
+    assert table_under(f"### Encoder `{encoder}`") == shown(dict(keys(ENCODERS[encoder], "")))
+
+
 def test_every_environment_variable_stands_in_the_table():
     named = {
         name for file in (REPO / "recsys").rglob("*.py") for name in re.findall(r"\bRECSYS_[A-Z_]+", file.read_text())
@@ -190,6 +196,25 @@ def test_the_model_that_is_shown_learns():
     learned = shown["PlainSvd"](factors=2).fit(data, np.random.default_rng(0), threads=1)
     assert learned.serves == shown["PlainSvd"].serves
     assert learned.vectors().items.shape == (12, 2)
+
+
+def test_the_encoder_that_is_shown_encodes(monkeypatch):
+    from types import ModuleType
+
+    import numpy as np
+
+    for file in ("recsys/encoding/hashed_words.py", "training/encoders/hashed_words.py"):
+        name = file.removesuffix(".py").replace("/", ".")
+        module = ModuleType(name)
+        monkeypatch.setitem(sys.modules, name, module)
+        exec(block_of(REPO / "docs/extending.md", file), vars(module))  # noqa: S102  our own page
+    encoding = module.HashedWordsEncoder(width=50).fit([], np.random.default_rng(0), threads=1)
+    one, same, other, nothing = encoding.encode([{"text": t} for t in ("A b", "b <i>a</i>", "c d", "")])
+    assert np.array_equal(one, same)
+    assert one @ other < one @ one
+    assert not nothing.any()
+    again = type(encoding).of(type(encoding).Rule(**encoding.rule.model_dump()), encoding.arrays())
+    assert np.array_equal(again.encode([{"text": "a b"}])[0], one)
 
 
 def test_json_blocks_are_json():

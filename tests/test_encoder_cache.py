@@ -127,3 +127,26 @@ def test_a_key_depends_on_what_is_read_to_the_last_number():
     other = long + (np.arange(5000) == 2500)
     assert len({key(vector=long), key(vector=other), key(vector="x"), key(text="x"), key(), key(text="")}) == 6
     assert key(vector=long) == key(vector=long.tolist()) == key(vector=long, text=None)
+
+
+def test_a_file_that_a_description_names_is_read_again_when_it_is_another(tmp_path):
+    class Loudness(Length):
+        reads = ("file",)
+
+        def files(self, item):
+            return [tmp_path / item["file"]] if "file" in item else []
+
+        def encode(self, items):
+            paths = [self.files(item)[0] for item in items]
+            self.asked += [path.name for path in paths]
+            return np.array([[path.stat().st_size if path.exists() else 0, 1] for path in paths], np.float32)
+
+    encoding, cache = Loudness(), tmp_path / "cache"
+    items = [{"file": "a"}, {"file": "b"}]
+    (tmp_path / "a").write_bytes(b"12")
+    assert encode_cached(encoding, items, cache).tolist() == [[2, 1], [0, 1]]
+    (tmp_path / "a").write_bytes(b"123")
+    assert encode_cached(encoding, items, cache).tolist() == [[3, 1], [0, 1]]
+    (tmp_path / "b").write_bytes(b"1")
+    assert encode_cached(encoding, items, cache).tolist() == [[3, 1], [1, 1]]
+    assert encoding.asked == ["a", "b", "a", "b"]

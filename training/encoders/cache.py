@@ -1,8 +1,8 @@
 """Content vectors that were computed before: only items of which something else is said are encoded again.
 
 A file a fitted encoding, ``KIND-FINGERPRINT.npz`` with ``keys`` and ``vectors``, its parts with checksums. A vector is
-found by the hash of what the encoding reads of an item, so it does not matter which item that was, or what else is said
-of it. Files of encodings that are no longer used can be deleted at any time.
+found by the hash of what the encoding reads of an item, and of the files that it reads for it, so it does not matter
+which item that was, or what else is said of it. Files of encodings that are no longer used can be deleted at any time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import xxhash
@@ -28,6 +28,15 @@ log = logging.getLogger(__name__)
 
 BATCH = 512
 """Items that are encoded between two reports of progress."""
+
+
+@runtime_checkable
+class ReadsFiles(Protocol):
+    """An encoding of what lies in files that a description names."""
+
+    def files(self, item: Description) -> Sequence[Path]:
+        """The files that the vector of an item depends on, whether they are there or not."""
+        ...
 
 
 def encode_cached(
@@ -69,7 +78,13 @@ def encode_cached(
 def content_key(encoding: Encoding, item: Description) -> bytes:
     """The hash of what the encoding reads of an item, 16 bytes; what is None is not said."""
     read = {name: value for name in encoding.reads if (value := item.get(name)) is not None}
-    return xxhash.xxh3_128_digest(json.dumps(read, sort_keys=True, default=_written_out).encode())
+    digest = xxhash.xxh3_128(json.dumps(read, sort_keys=True, default=_written_out).encode())
+    for file in encoding.files(item) if isinstance(encoding, ReadsFiles) else ():
+        try:
+            digest.update(file.read_bytes())
+        except OSError as error:
+            digest.update(f"no file: {error.errno}".encode())
+    return digest.digest()
 
 
 def fingerprint(encoding: Encoding) -> str:

@@ -17,7 +17,9 @@ from training.models import Progress, silent
 class ConcatEncoder(Encoder):
     """What each part gives, at length one times its weight."""
 
-    parts: dict[str, dict[str, Any]] = Field(min_length=1)
+    parts: dict[str, dict[str, Any]] = Field(
+        default_factory=lambda: {"tfidf-svd": {}, "tags": {}}, min_length=1, validate_default=True
+    )
     """The name of an encoder → its options, and ``weight`` (1); any other name with ``name`` among the options."""
 
     @model_validator(mode="after")
