@@ -44,6 +44,22 @@ class ItemLists:
         total = np.bincount(at, said.ravel(), len(histories) * n)
         return total.reshape(len(histories), n).astype(np.float32)
 
+    def touched(self, history: Int32, weights: Float32) -> tuple[Int32, Float32]:
+        """The items of which a history says anything, int32 (m,), ascending, and their scores, float32 (m,).
+
+        What :meth:`scores` gives, in a time that does not grow with the catalogue.
+        """
+        rows = self.rows[history].ravel()
+        said = (self.weights[history] * np.maximum(weights, 0)[:, None]).ravel()
+        order = np.argsort(rows, kind="stable")
+        rows, said = rows[order], said[order]
+        starts = np.flatnonzero(np.concatenate([rows[:1] == rows[:1], rows[1:] != rows[:-1]]))
+        if not len(starts):
+            return rows, said
+        # Added up as the dense way does, in float64 and in the order of the history.
+        items, sums = rows[starts], np.add.reduceat(said.astype(np.float64), starts).astype(np.float32)
+        return items[items >= 0], sums[items >= 0]
+
     def grown(self, items: int) -> ItemLists:
         """With empty lists for so many further items; nothing is copied."""
         n, k = self.rows.shape

@@ -9,9 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
+import hypothesis
 import pytest
 
 from recsys.settings import load_settings
+
+# How long an example takes says something of the machine only.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 REPO = Path(__file__).resolve().parent.parent
 

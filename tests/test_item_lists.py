@@ -1,5 +1,6 @@
 """Item lists, and the source that adds them up."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.item_lists import ItemLists, lists_of
+from recsys.masks import Mask
 from recsys.retrieval import Parts, Query, Scorer
 from recsys.sources.item_item import ItemItem
 
@@ -99,3 +101,24 @@ def test_shapes_must_agree_and_a_name_that_is_not_there_is_refused():
     parts = Parts(N, {}, np.zeros(N, np.float32), lists={"slim": LISTS})
     with pytest.raises(ValueError, match="unknown item lists 'knn', choose one of slim"):
         ItemItem.of(parts, "knn")
+
+
+@given(HISTORIES, st.sets(st.integers(0, N - 1)), st.sampled_from([None, *([0, 2, 5], list(range(9)))]))
+def test_a_large_catalogue_is_not_added_up_whole_and_answers_the_same(histories, gone, allowed):
+    mask = None if allowed is None else Mask.of_rows(allowed, N)
+    asked = [
+        replace(query([row for row, _ in history], [weight for _, weight in history]), allowed=mask)
+        for history in histories
+    ]
+    source = ItemItem(LISTS, np.array(sorted(gone), np.int32))
+    rows = np.tile(np.arange(-1, N, dtype=np.int32), (len(asked), 1))
+    with pytest.MonkeyPatch.context() as patch:
+        found = {}
+        for limit in (0, 500):
+            patch.setattr("recsys.sources.item_item.SPARSE", limit)
+            found[limit] = source(asked, 8), source.score(asked, rows)
+    (sparse, sparse_said), (dense, dense_said) = found.values()
+    assert np.array_equal(sparse.rows, dense.rows)
+    assert np.allclose(sparse.scores, dense.scores, rtol=1e-5)
+    if mask is None:
+        assert np.allclose(sparse_said, dense_said, rtol=1e-5, equal_nan=True)

@@ -13,5 +13,6 @@ SOURCES: Table[PartBuilder] = Table(
         "item-item": "recsys.sources.item_item:ItemItem.of",
         "nearest": "recsys.sources.nearest:Nearest.of",
         "popular": "recsys.sources.popular:Popular.of",
+        "similar-to-recent": "recsys.sources.similar_to_recent:SimilarToRecent.of",
     },
 )

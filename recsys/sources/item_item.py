@@ -16,6 +16,8 @@ from recsys.topk import best
 
 BLOCK = 2**22
 """Scores held at once."""
+SPARSE = 500
+"""Lists shorter than this part of the catalogue are added up without a score for every item."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +41,10 @@ class ItemItem:
         """The k items of the largest sums above 0, best first; equal ones by row."""
         rows = np.full((len(queries), k), NONE)
         scores = np.full((len(queries), k), EMPTY)
+        if self._sparse:
+            for line, query in enumerate(queries):
+                rows[line], scores[line] = self._touched(query, k)
+            return Candidates(rows, scores)
         for start, part in self._blocks(queries):
             block = slice(start, start + len(part))
             rows[block], scores[block] = best(self._totals(part), k, above=0)
@@ -47,12 +53,40 @@ class ItemItem:
     def score(self, queries: Sequence[Query], rows: Int32) -> Float32:
         """The sums of items, int32 (q, n); nan in empty slots and for a query without recent items."""
         scores = np.full(rows.shape, np.nan, np.float32)
+        if self._sparse:
+            for line, query in enumerate(queries):
+                if (query.weights > 0).any():
+                    scores[line] = np.where(rows[line] >= 0, self._of(query, rows[line]), np.float32(np.nan))
+            return scores
         for start, part in self._blocks(queries):
             named = rows[start : start + len(part)]
             said = np.take_along_axis(self._totals(part), np.maximum(named, 0), axis=1)
             known = np.array([[(query.weights > 0).any()] for query in part])
             scores[start : start + len(part)] = np.where((named >= 0) & known, said, np.float32(np.nan))
         return scores
+
+    @property
+    def _sparse(self) -> bool:
+        return len(self.lists) > SPARSE * self.lists.rows.shape[1]
+
+    def _of(self, query: Query, rows: Int32) -> Float32:
+        """The sums of some items, 0 for those that were deleted or that no list names."""
+        items, totals = self.lists.touched(query.recent, query.weights)
+        if not len(items):
+            return np.zeros(len(rows), np.float32)
+        at = np.minimum(np.searchsorted(items, rows), len(items) - 1)
+        named = (items[at] == rows) & ~np.isin(rows, self.gone)
+        return np.where(named, totals[at], np.float32(0))
+
+    def _touched(self, query: Query, k: int) -> tuple[Int32, Float32]:
+        items, totals = self.lists.touched(query.recent, query.weights)
+        kept = totals > 0
+        if len(self.gone):
+            kept &= ~np.isin(items, self.gone)
+        if query.allowed is not None:
+            kept &= query.allowed.holds(items)
+        places, scores = best(totals[kept][None], k)
+        return np.where(places[0] >= 0, items[kept][places[0]] if kept.any() else NONE, NONE), scores[0]
 
     def _blocks(self, queries: Sequence[Query]) -> list[tuple[int, Sequence[Query]]]:
         size = max(1, BLOCK // max(1, len(self.lists)))
