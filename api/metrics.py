@@ -19,6 +19,7 @@ class Metrics:
 
     requests: Counter
     latency: Histogram
+    stages: Histogram
     levels: Counter
     degraded: Counter
     items: Counter
@@ -32,6 +33,12 @@ METRICS = Metrics(
     requests=Counter("recsys_requests", "Requests answered", ["route", "status"]),
     latency=Histogram(
         "recsys_request_seconds", "Time to answer", ["route"], buckets=[ms / 1000 for ms in MILLISECONDS]
+    ),
+    stages=Histogram(
+        "recsys_stage_seconds",
+        "Time of each stage of an answer",
+        ["surface", "stage"],
+        buckets=[ms / 1000 for ms in (0.05, 0.1, 0.2, 0.3, 0.5, *MILLISECONDS[1:10])],
     ),
     levels=Counter("recsys_answers", "Lists answered, by level", ["surface", "level"]),
     degraded=Counter("recsys_degraded", "Answers made without a part that failed", ["part"]),

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
+import time
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import and_
+from types import MappingProxyType
 from typing import Any, cast
 
 import numpy as np
@@ -50,6 +54,8 @@ ONCE = np.ones(1, np.float32)
 """The weight of the one item that others should be like."""
 NEVER_KEPT = {"Cache-Control": "no-store"}
 """For lists that the next event may change."""
+NOTHING_BEFORE: Mapping[str, float] = MappingProxyType({})
+"""The stages of an answer that asked nobody."""
 
 
 @router.get("/recommend", response_model=Answer)
@@ -60,11 +66,13 @@ async def recommend(
     engine = engine_of(request)
     unwanted = [item for some in exclude or () for item in some.split(",")]
     allowed = _allowed(engine, filter_)
+    start = time.perf_counter()
     state, degraded = await state_of(request, engine, user_id)
+    waited = time.perf_counter() - start
     query = engine.resolver.known(user_id, state, datetime.now(UTC))
     query = replace(query, allowed=allowed, excluded=_known(engine, unwanted))
     ranked = engine.recommenders[HOME].recommend([query], k)
-    return _answer(engine, query, ranked, HOME, {"user_id": user_id}, degraded, NEVER_KEPT)
+    return _answer(engine, query, ranked, HOME, {"user_id": user_id}, degraded, NEVER_KEPT, {"state": waited})
 
 
 @router.post("/recommend", response_model=Answer)
@@ -226,6 +234,7 @@ def _answer(
     subject: dict[str, str | None],
     degraded: list[str],
     headers: dict[str, str],
+    before: Mapping[str, float] = NOTHING_BEFORE,
 ) -> Response:
     # A plain dictionary: building and checking models costs more than the search.
     found = ranked.candidates
@@ -251,8 +260,21 @@ def _answer(
     for part in parts:
         METRICS.degraded.labels(part).inc()
     # A list made without some part must not outlive the failure.
-    headers = NEVER_KEPT if parts else headers
+    headers = {**(NEVER_KEPT if parts else headers), "Server-Timing": _timed(surface, {**before, **ranked.seconds})}
     return Response(to_json(content), headers=headers, media_type="application/json")
+
+
+def _timed(surface: str, seconds: Mapping[str, float]) -> str:
+    """The stages of an answer as the Server-Timing header has them, in milliseconds; counted as well."""
+    for stage, took in seconds.items():
+        METRICS.stages.labels(surface, stage).observe(took)
+    return ", ".join(f"{_token(stage)};dur={1000 * took:.3f}" for stage, took in seconds.items())
+
+
+@lru_cache(maxsize=256)
+def _token(stage: str) -> str:
+    """A stage's name in the characters that a header's token may have."""
+    return re.sub(r"[^\w.-]", "-", stage, flags=re.ASCII)
 
 
 def _reason(engine: Engine, query: Query, count: int) -> str:

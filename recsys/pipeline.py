@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -66,12 +67,14 @@ class Answer:
     """k items for each of q queries, best first, and how they came about.
 
     ``levels``: q names, the level of the best thing that filled each list, "none" for an empty one.
-    ``degraded``: names of the sources that failed, "fusion" if that did.
+    ``degraded``: names of the sources that failed, "fusion" if that did. ``seconds``: how long each stage took: every
+    source with its filters under its name, then "fusion", "steps" and "ladder", as far as there are any.
     """
 
     candidates: Candidates
     levels: tuple[str, ...]
     degraded: tuple[str, ...]
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     def sources(self, query: int) -> list[list[str]]:
         """For each slot of one query, the sources that proposed its item."""
@@ -134,14 +137,18 @@ class Recommender:
         # Whatever has been seen or is not wanted is taken out later, so as much more is fetched.
         depth = min(pool + max(len(query.seen) + len(query.excluded) for query in queries), self.items)
         failed: list[str] = []
+        watch = _Watch()
 
         proposals = {}
         for name, source in self.sources.items():
             left = _after(self.filters, queries, self._ask(name, source, queries, depth, failed))
             # The same pool for everybody, however much the others of the batch have seen.
             proposals[name] = left.top(pool) if further else left
+            watch.lap(name)
         fused = self._fused(queries, proposals, failed) if proposals else Candidates.empty(len(queries))
+        watch.lap("fusion")
         found = _after(self.steps, queries, fused).top(k)
+        watch.lap("steps")
         some = found.rows.max(axis=1, initial=-1) >= 0
         levels = [query.level if any_ else "" for query, any_ in zip(queries, some.tolist(), strict=True)]
         for rung, source in self.ladder.items():
@@ -151,7 +158,8 @@ class Recommender:
             found = fill(found, _after(self.steps, queries, fuse({rung: proposal})), k)
             some = found.rows.max(axis=1, initial=-1) >= 0
             levels = [level or (rung if some[place] else "") for place, level in enumerate(levels)]
-        return Answer(found, tuple(level or "none" for level in levels), tuple(dict.fromkeys(failed)))
+        watch.lap("ladder")
+        return Answer(found, tuple(level or "none" for level in levels), tuple(dict.fromkeys(failed)), watch.seconds)
 
     def _ask(self, name: str, source: Source, queries: Sequence[Query], depth: int, failed: list[str]) -> Candidates:
         try:
@@ -168,6 +176,21 @@ class Recommender:
             log.exception("the fusion failed, the answer goes by ranks alone")
             failed.append("fusion")
             return fuse(proposals)
+
+
+class _Watch:
+    """Says of each stage how long it took since the one before."""
+
+    __slots__ = ("_last", "seconds")
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = now - self._last
+        self._last = now
 
 
 def _after(steps: Sequence[Step], queries: Sequence[Query], candidates: Candidates) -> Candidates:

@@ -55,6 +55,14 @@ def test_scores_say_places_and_never_what_a_model_computed(tmp_path, serve):
         assert [item["score"] for item in answer["items"]] == [round(1 / (60 + rank), 6) for rank in range(1, 6)]
 
 
+def test_an_answer_says_how_long_its_stages_took(client):
+    answer = client.get("/recommend", params={"user_id": "196"})
+    stages = dict(part.split(";dur=") for part in answer.headers["server-timing"].split(", "))
+    assert list(stages) == ["state", "nearest", "fusion", "steps", "ladder"]
+    assert all(0 <= float(took) < 10_000 for took in stages.values())
+    assert 'recsys_stage_seconds_count{stage="nearest",surface="home"}' in client.get("/metrics").text
+
+
 def test_two_users_get_different_lists(client):
     lists = {tuple(items(client.get("/recommend", params={"user_id": user}))) for user in ("196", "22", "244")}
     assert len(lists) == 3
