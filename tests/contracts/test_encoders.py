@@ -37,6 +37,12 @@ def films(count=30):
     return [*map(film, range(count)), {"item_id": "blank"}]
 
 
+def sounds():
+    """Songs with a spectrogram each; the last says nothing."""
+    rng = np.random.default_rng(0)
+    return (*({"item_id": f"s{n}", "mel": rng.integers(0, 256, (64, 40)).tolist()} for n in range(6)), {"item_id": "x"})
+
+
 @dataclass(frozen=True)
 class Case:
     """Options with which an encoder is fitted, and what it is fitted on."""
@@ -54,6 +60,7 @@ CASES = {
     "tags": Case({"width": 6, "weight_columns": {"tags": "counts"}}),
     "numeric": Case({"columns": ["year", "key"], "cyclic": {"key": 12}}),
     "precomputed": Case(),
+    "mel-cnn": Case({"window": 32, "kernel": 2, "pools": [2], "width": 4, "channels": 4, "steps": 3}, sounds()),
     "concat": Case(
         {"parts": {"tags": {"width": 4, "weight": 2}, "words": {"name": "bag-of-words"}, "precomputed": {}}}
     ),
