@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from recsys.encoding.concat import Concat
 from recsys.settings import Section
 from training.encoders.cache import BATCH, content_key, encode_cached, fingerprint
 
@@ -143,6 +144,8 @@ def test_a_file_that_a_description_names_is_read_again_when_it_is_another(tmp_pa
 
     encoding, cache = Loudness(), tmp_path / "cache"
     items = [{"file": "a"}, {"file": "b"}]
+    assert Concat({"one": encoding, "two": Length()}, {}).files(items[0]) == [tmp_path / "a"]
+    assert content_key(encoding, {"file": "\0"}) == content_key(encoding, {"file": "\0"})
     (tmp_path / "a").write_bytes(b"12")
     assert encode_cached(encoding, items, cache).tolist() == [[2, 1], [0, 1]]
     (tmp_path / "a").write_bytes(b"123")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from pydantic import Field
 
 from recsys.arrays import Float32
 from recsys.encoding import Description, Encoding, describe_encoding, encoding_of
+from recsys.encoding.reading import ReadsFiles
 from recsys.settings import Section
 
 
@@ -63,6 +65,11 @@ class Concat:
     def reads(self) -> tuple[str, ...]:
         """What any part reads, once."""
         return tuple(dict.fromkeys(name for part in self.parts.values() for name in part.reads))
+
+    def files(self, item: Description) -> list[Path]:
+        """The files that any part reads for an item."""
+        reading = (part.files for part in self.parts.values() if isinstance(part, ReadsFiles))
+        return [file for files in reading for file in files(item)]
 
     def encode(self, items: Sequence[Description]) -> Float32:
         """Vectors float32 (m, w); zeros where no part says anything."""

@@ -15,28 +15,20 @@ import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import xxhash
 
 from recsys.arrays import Float32
 from recsys.encoding import Description, Encoding, describe_encoding
+from recsys.encoding.reading import ReadsFiles
 from training.models import Progress, silent
 
 log = logging.getLogger(__name__)
 
 BATCH = 512
 """Items that are encoded between two reports of progress."""
-
-
-@runtime_checkable
-class ReadsFiles(Protocol):
-    """An encoding of what lies in files that a description names."""
-
-    def files(self, item: Description) -> Sequence[Path]:
-        """The files that the vector of an item depends on, whether they are there or not."""
-        ...
 
 
 def encode_cached(
@@ -82,8 +74,9 @@ def content_key(encoding: Encoding, item: Description) -> bytes:
     for file in encoding.files(item) if isinstance(encoding, ReadsFiles) else ():
         try:
             digest.update(file.read_bytes())
-        except OSError as error:
-            digest.update(f"no file: {error.errno}".encode())
+        except (OSError, ValueError):
+            # that there is none, or that no file can have that name, is said by the description
+            continue
     return digest.digest()
 
 
