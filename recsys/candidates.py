@@ -66,6 +66,11 @@ class Candidates:
         """Which slots hold an item, bool (q, n)."""
         return self.rows >= 0
 
+    def part(self, queries: slice = slice(None), slots: slice = slice(None)) -> Candidates:
+        """Some of the queries and some of their slots."""
+        signals = {name: signal[queries, slots] for name, signal in self.signals.items()}
+        return Candidates(self.rows[queries, slots], self.scores[queries, slots], signals)
+
     def keep(self, mask: Bool) -> Candidates:
         """Empty the slots where ``mask``, bool (q, n), is False."""
         return Candidates(

@@ -13,13 +13,17 @@ import numpy as np
 from recsys.arrays import Float32, Int32, Int64
 from recsys.candidates import Candidates
 from recsys.catalogue import Catalogue
+from recsys.item_facts import ItemFacts
 from recsys.item_lists import ItemLists
 from recsys.masks import Mask
+from recsys.ranking import Ranker
 
 NO_ROWS: Int32 = np.zeros(0, np.int32)
 NO_ROWS.flags.writeable = False
 NO_WEIGHTS: Float32 = np.zeros(0, np.float32)
 NO_WEIGHTS.flags.writeable = False
+NO_TIMES: Int64 = np.zeros(0, np.int64)
+NO_TIMES.flags.writeable = False
 
 ITEMS_INDEX = "items"
 """The index over item vectors as they were learned: inner product with a user's vector is the score."""
@@ -42,7 +46,8 @@ class Query:
     item rows, newest first, and ``weights``: float32 (r,), what was learned from each. ``seen``: int32 (s,), item rows
     that must not be answered. ``interests``: words and tags that the user named. ``excluded``: int32 (e,), item
     rows that this request does not want, and ``allowed``, the items that it wants; None for all. ``seed``: of what is
-    left to chance in its answer.
+    left to chance in its answer. ``times``: int64 (r,), unix seconds of the recent items, empty where nobody knows.
+    ``shown``: int32 (m,), item rows, one for each time that they were shown to the user; None where nobody counts.
     """
 
     now: datetime
@@ -56,6 +61,8 @@ class Query:
     excluded: Int32 = field(default_factory=lambda: NO_ROWS)
     allowed: Mask | None = None
     seed: int = 0
+    times: Int64 = field(default_factory=lambda: NO_TIMES)
+    shown: Int32 | None = None
 
 
 class SearchIndex(Protocol):
@@ -189,7 +196,8 @@ class Parts:
     ``popularity``: float32 (n,), how often each item was consumed, and ``order``: int32 (n,), all rows, those most
     consumed first, or None where nobody has sorted them yet. ``lists``: name → what goes with each item. ``content``:
     what content vectors are made by. ``available``: the items that may be answered at all; None for every one.
-    ``catalogue``: what is known of the items; None where nobody asks.
+    ``catalogue``: what is known of the items; None where nobody asks. ``facts``: what features ask of items, and
+    ``ranker``: what was learned of ordering candidates; None where a release has none.
     """
 
     items: int
@@ -201,6 +209,8 @@ class Parts:
     available: Mask | None = None
     order: Int32 | None = None
     catalogue: Catalogue | None = None
+    facts: ItemFacts | None = None
+    ranker: Ranker | None = None
 
     @property
     def gone(self) -> Int32:
@@ -218,6 +228,14 @@ class PartBuilder(Protocol):
 
     def __call__(self, parts: Parts, **options: Any) -> Any:
         """Build it; ValueError for an option that it does not have or that names a part that is not there."""
+        ...
+
+
+class RankerBuilder(Protocol):
+    """Builds what orders a surface's candidates: a step that takes no item away."""
+
+    def __call__(self, parts: Parts, sources: Sequence[str], **options: Any) -> Step:
+        """``sources``: what those of the surface are called. ValueError as for other parts."""
         ...
 
 

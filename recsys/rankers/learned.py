@@ -1,0 +1,58 @@
+"""The order that a release learned: features of each candidate, boosted trees, a probability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.candidates import EMPTY, Candidates
+from recsys.features import check_features, features_of
+from recsys.ranking import Ranker
+from recsys.retrieval import Parts, Query
+
+CHUNK = 64
+"""Queries whose features are held at once."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LearnedOrder:
+    """The best ``depth`` candidates by the probability that they are taken; the others behind them as they stood.
+
+    Laws: the same items, each once; the score of one of the first ``depth`` is a probability, of those behind it is
+    less than the least of them; a batch answers as its queries would one by one.
+    """
+
+    ranker: Ranker
+    parts: Parts
+    depth: int
+
+    @classmethod
+    def of(cls, parts: Parts, sources: Sequence[str], depth: int = 200) -> LearnedOrder:
+        """``depth``: how many candidates are looked at. ValueError if it is below 1, and for features that are missing.
+
+        ``sources``: what those of the surface are called.
+        """
+        if depth < 1:
+            raise ValueError(f"depth is {depth}: look at 1 candidate or more")
+        if parts.ranker is None:
+            raise ValueError("this release holds no ranker: train it with [ranker]")
+        check_features(parts.ranker.features, parts, sources)
+        return cls(parts.ranker, parts, depth)
+
+    def __call__(self, queries: Sequence[Query], candidates: Candidates) -> Candidates:
+        """The candidates in their order, best first."""
+        ordered = candidates.top(candidates.shape[1])
+        head = ordered.part(slots=slice(0, self.depth))
+        scores = np.full(head.shape, EMPTY)
+        for start in range(0, len(queries), CHUNK):
+            block = slice(start, start + CHUNK)
+            filled = head.filled[block]
+            rows = features_of(self.ranker.features, queries[block], head.part(block), self.parts)
+            scores[block][filled] = self.ranker.score(rows[filled])
+        least = np.where(head.filled, scores, np.inf).min(axis=1, initial=np.inf, keepdims=True)
+        behind = np.arange(2, 2 + max(0, ordered.shape[1] - self.depth))
+        tail = np.where(ordered.filled[:, self.depth :], least / behind, EMPTY).astype(np.float32)
+        ranked = Candidates(ordered.rows, np.concatenate([scores, tail], axis=1), ordered.signals)
+        return ranked.top(ordered.shape[1])
