@@ -99,7 +99,7 @@ CELLS = tuple(
 OTHERS = (
     Case("faiss-hnsw", "search_width", (400, 400), 0.99, graph_by_inner_product, {"build_width": 40}),
     Case("voyager", "search_width", (400, 400), 0.99, graph_in_order_of_rows, {"build_width": 40}),
-    Case("annoy", "search_nodes", (200, 200), 0.98, trees_by_dot, {"trees": 10}),
+    Case("annoy", "search_nodes", (200, 800), 0.98, trees_by_dot, {"trees": 10}),
 )
 
 
