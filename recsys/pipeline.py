@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,8 @@ from pydantic import ConfigDict
 from recsys.candidates import Candidates, fill, fuse
 from recsys.errors import SettingsError
 from recsys.fusions import FUSIONS
-from recsys.retrieval import Fusion, PartBuilder, Parts, Query, Source, Step
+from recsys.rankers import RANKERS
+from recsys.retrieval import Fusion, Parts, Query, Source, Step
 from recsys.settings import Section
 from recsys.sources import SOURCES
 from recsys.steps import STEPS
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Line(Section):
-    """One source, fusion or step of a surface: its name and its own options."""
+    """One source, fusion, ranker or step of a surface: its name and its own options."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -46,6 +47,8 @@ class Surface(Section):
     """Steps applied in this order to what each source proposed, before anything is compared."""
     fusion: Line = Line(name="reciprocal-rank")
     """Makes one list of what is left."""
+    ranker: Line | None = None
+    """Puts that list into another order; none: it stays as the fusion left it."""
     steps: tuple[Line, ...] = ()
     """Applied in this order to that list."""
     ladder: tuple[Line, ...] = ()
@@ -67,8 +70,9 @@ class Answer:
     """k items for each of q queries, best first, and how they came about.
 
     ``levels``: q names, the level of the best thing that filled each list, "none" for an empty one.
-    ``degraded``: names of the sources that failed, "fusion" if that did. ``seconds``: how long each stage took: every
-    source with its filters under its name, then "fusion", "steps" and "ladder", as far as there are any.
+    ``degraded``: names of the sources that failed, "fusion" and "ranker" if those did. ``seconds``: how long each stage
+    took: every source with its filters under its name, then "fusion", "ranker", "steps" and "ladder", as far as there
+    are any.
     """
 
     candidates: Candidates
@@ -84,7 +88,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recommender:
-    """One surface over one release: sources, filters, fusion, steps, ladder.
+    """One surface over one release: sources, filters, fusion, ranker, steps, ladder.
 
     ``items``: how many items the catalogue has. Laws: an item that a query has seen is never answered; k items
     come back whenever the ladder ends in a source that knows k unseen ones; a source may fail, the request may
@@ -95,6 +99,7 @@ class Recommender:
     sources: Mapping[str, Source]
     filters: tuple[Step, ...]
     fusion: Fusion
+    ranker: Step | None
     steps: tuple[Step, ...]
     ladder: Mapping[str, Source]
 
@@ -106,9 +111,9 @@ class Recommender:
             if len(set(names)) < len(names):
                 raise SettingsError(f"a surface names a source twice: {', '.join(names)}; tell them apart by `label`")
 
-        def build(table: Mapping[str, PartBuilder], line: Line) -> Any:
+        def build(table: Mapping[str, Callable[..., Any]], line: Line, **more: Any) -> Any:
             try:
-                return table[line.name](parts, **(line.model_extra or {}))
+                return table[line.name](parts, **more, **(line.model_extra or {}))
             except (ValueError, TypeError) as error:
                 raise SettingsError(f"pipeline line {line.model_dump()}: {error}") from error
 
@@ -120,6 +125,9 @@ class Recommender:
             {line.called: build(SOURCES, line) for line in surface.sources},
             tuple(build(STEPS, line) for line in (*always, *surface.filters)),
             build(FUSIONS, surface.fusion),
+            None
+            if surface.ranker is None
+            else build(RANKERS, surface.ranker, sources=[line.called for line in surface.sources]),
             tuple(build(STEPS, line) for line in surface.steps),
             {line.called: build(SOURCES, line) for line in surface.ladder},
         )
@@ -130,36 +138,55 @@ class Recommender:
             raise ValueError(f"k is {k}: ask for at least 1")
         if not queries:
             return Answer(Candidates.empty(0, k), (), ())
-        # One source has nobody to agree with, so what it would say further down is asked for only where a step may
-        # take things out: then the source's next ones follow, not what is popular.
-        further = len(self.sources) > 1 or bool(self.steps)
-        pool = max(k, self.fusion.pool) if further else k
-        # Whatever has been seen or is not wanted is taken out later, so as much more is fetched.
-        depth = min(pool + max(len(query.seen) + len(query.excluded) for query in queries), self.items)
         failed: list[str] = []
         watch = _Watch()
-
-        proposals = {}
-        for name, source in self.sources.items():
-            left = _after(self.filters, queries, self._ask(name, source, queries, depth, failed))
-            # The same pool for everybody, however much the others of the batch have seen.
-            proposals[name] = left.top(pool) if further else left
-            watch.lap(name)
-        fused = self._fused(queries, proposals, failed) if proposals else Candidates.empty(len(queries))
-        watch.lap("fusion")
+        fused = self._retrieved(queries, k, failed, watch)
+        if self.ranker is not None:
+            fused = self._ranked(self.ranker, queries, fused, failed)
+            watch.lap("ranker")
         found = _after(self.steps, queries, fused).top(k)
         watch.lap("steps")
-        some = found.rows.max(axis=1, initial=-1) >= 0
-        levels = [query.level if any_ else "" for query, any_ in zip(queries, some.tolist(), strict=True)]
+        levels = [_level(query, found, place) for place, query in enumerate(queries)]
         for rung, source in self.ladder.items():
             if found.filled.all():
                 break
-            proposal = _after(self.filters, queries, self._ask(rung, source, queries, depth, failed))
+            proposal = _after(self.filters, queries, self._ask(rung, source, queries, self._depth(queries, k), failed))
             found = fill(found, _after(self.steps, queries, fuse({rung: proposal})), k)
             some = found.rows.max(axis=1, initial=-1) >= 0
             levels = [level or (rung if some[place] else "") for place, level in enumerate(levels)]
         watch.lap("ladder")
         return Answer(found, tuple(level or "none" for level in levels), tuple(dict.fromkeys(failed)), watch.seconds)
+
+    def retrieve(self, queries: Sequence[Query], k: int) -> Candidates:
+        """What the ranker is given when k items are asked for: the fused proposals, (q, n)."""
+        return self._retrieved(queries, k, [], _Watch())
+
+    def _pool(self, k: int) -> int:
+        """How many items are wanted of each source."""
+        # One source has nobody to agree with, so what it would say further down is asked for only where somebody may
+        # take things out or move them: then the source's next ones follow, not what is popular.
+        return max(k, self.fusion.pool) if self._further else k
+
+    @property
+    def _further(self) -> bool:
+        return len(self.sources) > 1 or bool(self.steps) or self.ranker is not None
+
+    def _depth(self, queries: Sequence[Query], k: int) -> int:
+        """How many items each source is asked for."""
+        # Whatever has been seen or is not wanted is taken out later, so as much more is fetched.
+        return min(self._pool(k) + max(len(query.seen) + len(query.excluded) for query in queries), self.items)
+
+    def _retrieved(self, queries: Sequence[Query], k: int, failed: list[str], watch: _Watch) -> Candidates:
+        depth = self._depth(queries, k)
+        proposals = {}
+        for name, source in self.sources.items():
+            left = _after(self.filters, queries, self._ask(name, source, queries, depth, failed))
+            # The same pool for everybody, however much the others of the batch have seen.
+            proposals[name] = left.top(self._pool(k)) if self._further else left
+            watch.lap(name)
+        fused = self._fused(queries, proposals, failed) if proposals else Candidates.empty(len(queries))
+        watch.lap("fusion")
+        return fused
 
     def _ask(self, name: str, source: Source, queries: Sequence[Query], depth: int, failed: list[str]) -> Candidates:
         try:
@@ -177,6 +204,14 @@ class Recommender:
             failed.append("fusion")
             return fuse(proposals)
 
+    def _ranked(self, ranker: Step, queries: Sequence[Query], fused: Candidates, failed: list[str]) -> Candidates:
+        try:
+            return ranker(queries, fused)
+        except Exception:
+            log.exception("the ranker failed, the answer keeps the fusion's order")
+            failed.append("ranker")
+            return fused
+
 
 class _Watch:
     """Says of each stage how long it took since the one before."""
@@ -191,6 +226,15 @@ class _Watch:
         now = time.perf_counter()
         self.seconds[stage] = now - self._last
         self._last = now
+
+
+def _level(query: Query, found: Candidates, place: int) -> str:
+    """What the list of one query is called; a list for somebody of whom nothing is known by who proposed its best."""
+    if found.rows[place, 0] < 0:
+        return ""
+    if query.vector is None and not len(query.recent):
+        return next((name for name, said in found.signals.items() if not np.isnan(said[place, 0])), query.level)
+    return query.level
 
 
 def _after(steps: Sequence[Step], queries: Sequence[Query], candidates: Candidates) -> Candidates:
