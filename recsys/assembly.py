@@ -9,6 +9,7 @@
     indexes/NAME/ backend.json and the backend's own files
     model.json    how to fold in, what event kinds weigh, how much a user state keeps
     pipeline.json the surfaces
+    ranker/       booster.txt, ranker.json and what features ask of items, where candidates are ranked
 """
 
 from __future__ import annotations
@@ -31,9 +32,11 @@ from recsys.content import Content
 from recsys.errors import ReleaseDamaged, SettingsError
 from recsys.filters import Filter
 from recsys.folding import Fold, describe_fold, load_fold, save_arrays
+from recsys.item_facts import ItemFacts
 from recsys.item_lists import ItemLists
 from recsys.masks import Mask
 from recsys.pipeline import Answer, Line, Recommender, Surface, unseen
+from recsys.ranking import Ranker
 from recsys.releases import Release
 from recsys.retrieval import (
     CONTENT_INDEX,
@@ -111,6 +114,8 @@ class Engine:
         card: ModelCard,
         surfaces: Mapping[str, Surface],
         content: ContentSpace | None = None,
+        facts: ItemFacts | None = None,
+        ranker: Ranker | None = None,
         grow: Grow | None = None,
     ) -> Engine:
         """Put the parts together. ValueError if there is not one vector and one list for each item."""
@@ -122,7 +127,18 @@ class Engine:
             if count != len(items):
                 raise ValueError(f"{name!r} speaks of {count} items, the vocabulary of {len(items)}")
         order = by_popularity(popularity)
-        parts = Parts(len(items), indexes, popularity, vectors, lists, content, order=order, catalogue=catalogue)
+        parts = Parts(
+            len(items),
+            indexes,
+            popularity,
+            vectors,
+            lists,
+            content,
+            order=order,
+            catalogue=catalogue,
+            facts=facts,
+            ranker=ranker,
+        )
         return cls(
             id=release,
             items=items,
@@ -145,6 +161,13 @@ class Engine:
     def tag(self) -> str:
         """What an answer that depends on nothing else depends on: the release and the last change of an item."""
         return f"{self.id}+{self.mark}" if self.mark else self.id
+
+    def ranked(self, ranker: Ranker | None, facts: ItemFacts, home: Surface) -> Engine:
+        """With what orders candidates, and the surface that asks it; over the same parts otherwise."""
+        parts = replace(self.parts, facts=facts, ranker=ranker)
+        surfaces = {**self.surfaces, HOME: home}
+        recommenders = {name: Recommender.of(surface, parts) for name, surface in surfaces.items()}
+        return replace(self, parts=parts, surfaces=surfaces, recommenders=recommenders)
 
     def amended(self, changes: Mapping[str, Description | None], mark: str = "") -> Engine:
         """With items as they are described now, known ones and new ones; without those for which there is None.
@@ -228,6 +251,9 @@ class Engine:
             np.save(folder / "users/vectors.npy", self.users.vectors, allow_pickle=False)
         if self.parts.content is not None:
             self.parts.content.save(folder / "items/content")
+        if self.parts.ranker is not None and self.parts.facts is not None:
+            self.parts.ranker.save(folder / "ranker")
+            self.parts.facts.save(folder / "ranker")
         for name, lists in self.lists.items():
             lists.save(folder / "lists" / name)
         for name, index in self.indexes.items():
@@ -236,7 +262,8 @@ class Engine:
             (home / "backend.json").write_text(json.dumps({"backend": index.backend}) + "\n")
             index.save(home)
         (folder / "model.json").write_text(self.card.model_dump_json(indent=2) + "\n")
-        surfaces = {name: surface.model_dump(mode="json") for name, surface in self.surfaces.items()}
+        # Without a key for what a surface does not have: a program that does not know of rankers reads those without.
+        surfaces = {name: surface.model_dump(mode="json", exclude_none=True) for name, surface in self.surfaces.items()}
         (folder / "pipeline.json").write_text(json.dumps(surfaces, indent=2) + "\n")
 
 
@@ -248,13 +275,27 @@ def card_of(
     return ModelCard(fold=described, lists=tuple(lists), recent_items=recent_items, kinds=dict(kinds))
 
 
-def similar_surface(fold: Fold | None, lists: Mapping[str, ItemLists]) -> Surface:
-    """Items like one item: by the angle between vectors, else by the first item lists, else what is popular."""
+def home_surface(learned: Surface, content: Content | None) -> Surface:
+    """What was learned to be served; where that says nothing, content does before popularity."""
+    if content is None:
+        return learned
+    rungs = (Line(name="content-nearest"), Line(name="declared-interests"))
+    return learned.model_copy(update={"ladder": (*rungs, *learned.ladder)})
+
+
+def similar_surface(fold: Fold | None, lists: Mapping[str, ItemLists], content: Content | None = None) -> Surface:
+    """Items like one item: by the angle between vectors, else by the first item lists, else what is popular.
+
+    With content, neighbours by content too, which count the more the fewer took the items of a pair.
+    """
+    learned: tuple[Line, ...] = ()
     if fold is not None:
-        return unseen(Line(name="nearest", index=SIMILAR_INDEX))
-    if lists:
-        return unseen(Line(name="item-item", lists=next(iter(lists))))
-    return unseen()
+        learned = (Line(name="nearest", index=SIMILAR_INDEX),)
+    elif lists:
+        learned = (Line(name="item-item", lists=next(iter(lists))),)
+    if content is None:
+        return unseen(*learned)
+    return unseen(*learned, Line(name="content-nearest"), fusion=Line(name="by-takers", kappa=content.kappa))
 
 
 def assemble(release: Release, load_index: LoadIndex, grow: Grow | None = None) -> Engine:
@@ -282,6 +323,7 @@ def assemble(release: Release, load_index: LoadIndex, grow: Grow | None = None) 
             home = folder / "indexes" / name
             backend = json.loads((home / "backend.json").read_bytes())["backend"]
             indexes[name] = load_index(backend, home, built_from)
+        ranks = (folder / "ranker").is_dir()
         return Engine.of(
             release.id,
             items=items,
@@ -297,6 +339,8 @@ def assemble(release: Release, load_index: LoadIndex, grow: Grow | None = None) 
             card=card,
             surfaces={name: Surface.model_validate(surface) for name, surface in surfaces.items()},
             content=content,
+            facts=ItemFacts.load(folder / "ranker", len(items)) if ranks else None,
+            ranker=Ranker.load(folder / "ranker") if ranks else None,
             grow=grow,
         )
     except ValidationError as error:

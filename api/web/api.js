@@ -55,10 +55,21 @@ export const search = (text, limit, signal) => ask(`page/items?q=${q(text)}&limi
 export const similar = (item, k, signal) => ask(`items/${q(item)}/similar?k=${q(k)}`, signal);
 export const recommend = (user, k, signal) => ask(`recommend?user_id=${q(user)}&k=${q(k)}`, signal);
 
-/** A list for a visitor of whom only ``items``, newest first, is known. */
-export function recommendAnonymous(items, k, signal) {
-  const body = JSON.stringify({ history: items.map((item_id) => ({ item_id })), k: Number(k) });
-  return ask("recommend", signal, { method: "POST", headers: { "Content-Type": "application/json" }, body });
+const json = (method, content) => ({
+  method,
+  headers: { "Content-Type": "application/json" },
+  body: JSON.stringify(content),
+});
+
+/** A list for a visitor of whom only ``items``, newest first, and what they named is known. */
+export const recommendAnonymous = (items, interests, k, signal) =>
+  ask("recommend", signal, json("POST", { history: items.map((item_id) => ({ item_id })), interests, k: Number(k) }));
+
+/** Describe an item, known or new. */
+export async function put(item, description) {
+  const answer = await ask(`items/${q(item)}`, undefined, json("PUT", description));
+  descriptions.delete(item);
+  return answer;
 }
 
 /** The items with these ids, in their order; one that the server cannot describe has its id alone. */

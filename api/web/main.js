@@ -63,7 +63,7 @@ function options(state) {
 async function showList(state) {
   await pane("list", async (signal) => {
     const answer = state.anonymous
-      ? await api.recommendAnonymous(state.anonymous, state.k, signal)
+      ? await api.recommendAnonymous(state.anonymous, state.interests, state.k, signal)
       : await api.recommend(state.user, state.k, signal);
     const described = await api.describe(answer.items.map((item) => item.item_id), answer.release, signal);
     const items = answer.items.map((item, place) => ({ ...described[place], ...item }));
@@ -153,6 +153,7 @@ function showControls(state) {
   $("clear").hidden = !state.anonymous?.length;
   $("history-title").textContent = anonymous ? "Your history" : "History";
   if (!anonymous && document.activeElement !== $("user")) $("user").value = state.user ?? "";
+  if (document.activeElement !== $("interests")) $("interests").value = state.interests.join(", ");
   const ks = KS.includes(state.k) ? KS : [...KS, state.k];
   $("k").replaceChildren(...ks.map((k) => h("option", { value: k, selected: k === state.k }, `${k} items`)));
   for (const chip of $("suggestions").querySelectorAll("button")) {
@@ -172,7 +173,7 @@ async function show({ again = false } = {}) {
   const changed = (...names) => again || names.some((name) => String(state[name]) !== String(before[name]));
   const whom = changed("user", "anonymous");
   await Promise.all([
-    (whom || changed("k")) && showList(state),
+    (whom || changed("interests", "k")) && showList(state),
     whom && showHistory(state),
     whom && showFound(state),
     (changed("similar", "k") || (state.similar && Boolean(state.anonymous) && whom)) && showSimilar(state),
@@ -248,6 +249,43 @@ function closeSimilar() {
   (opener ?? $("list")).focus({ preventScroll: !opener });
 }
 
+const byCommas = (text) => [...new Set(text.split(",").map((word) => word.trim()).filter(Boolean))];
+
+const PLACED = {
+  learned: "what was learned of it stays",
+  content: "placed by what its description says",
+  "no-information": "its description says nothing that the encoder knows, so it is found by its title only",
+  "no-encoder": "this release has no encoder, so it is found by its title only",
+};
+
+/** Put the item of the form, then show what is like it. */
+async function add(event) {
+  event.preventDefault();
+  const id = $("item-id").value.trim();
+  const description = { title: $("item-title").value.trim(), text: $("item-text").value.trim() };
+  const tags = byCommas($("item-tags").value);
+  if (tags.length) description.tags = tags;
+  let answer;
+  try {
+    answer = await api.put(id, description);
+  } catch (error) {
+    if (!(error instanceof api.Problem)) throw error;
+    $("adding-problem").replaceChildren(problem(error));
+    return;
+  }
+  $("adding").close();
+  $("added").textContent = `${description.title || id}: ${PLACED[answer.placed] ?? answer.placed}.`;
+  open({ item_id: id });
+  await show({ again: true });
+}
+
+$("add").addEventListener("click", () => {
+  $("adding-problem").replaceChildren();
+  $("adding").showModal();
+});
+$("adding-cancel").addEventListener("click", () => $("adding").close());
+$("adding-form").addEventListener("submit", add);
+
 let lastUser = null;
 $("mode-user").addEventListener("click", () => change({ user: lastUser, anonymous: null, similar: null }));
 $("mode-anonymous").addEventListener("click", () => {
@@ -267,6 +305,10 @@ $("user").addEventListener("input", (event) => {
 $("user").addEventListener("input", typing(complete));
 $("user").addEventListener("focus", typing(complete));
 $("search").addEventListener("input", typing(() => showFound(shown)));
+$("interests").addEventListener(
+  "input",
+  typing(async () => change({ interests: byCommas($("interests").value) })),
+);
 $("k").addEventListener("change", () => change({ k: $("k").value }));
 $("clear").addEventListener("click", () => change({ anonymous: [] }));
 $("close").addEventListener("click", closeSimilar);
@@ -275,7 +317,7 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   $("list").focus();
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && shown.similar) closeSimilar();
+  if (event.key === "Escape" && shown.similar && !$("adding").open) closeSimilar();
 });
 window.addEventListener("hashchange", async () => {
   const opened = read().similar && read().similar !== shown.similar;

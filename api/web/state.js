@@ -12,14 +12,14 @@ const decode = (text) => {
 
 /**
  * `#user=196&k=50&similar=174` → { user: "196", anonymous: null, k: "50", similar: "174" };
- * `#anonymous=50,174` → { user: null, anonymous: ["50", "174"], … }, newest first.
+ * `#anonymous=50,174&interests=jazz` → { user: null, anonymous: ["50", "174"], interests: ["jazz"], … }, newest first.
  */
 export function parse(hash) {
-  const state = { user: null, anonymous: null, k: DEFAULT_K, similar: null };
+  const state = { user: null, anonymous: null, interests: [], k: DEFAULT_K, similar: null };
   for (const part of hash.replace(/^#/, "").split("&")) {
     const [name, ...rest] = part.split("=");
     const value = rest.join("=");
-    if (name === "anonymous") state.anonymous = [...new Set(value.split(",").filter(Boolean).map(decode))];
+    if (["anonymous", "interests"].includes(name)) state[name] = [...new Set(value.split(",").filter(Boolean).map(decode))];
     else if (value && ["user", "k", "similar"].includes(name)) state[name] = decode(value);
   }
   if (state.anonymous) state.user = null;
@@ -27,10 +27,11 @@ export function parse(hash) {
 }
 
 /** The other way round; what stands at its default is left out. */
-export function format({ user, anonymous, k, similar }) {
+export function format({ user, anonymous, interests, k, similar }) {
   const parts = [];
   if (anonymous) parts.push(`anonymous=${anonymous.map(encodeURIComponent).join(",")}`);
   else if (user) parts.push(`user=${encodeURIComponent(user)}`);
+  if (anonymous && interests.length) parts.push(`interests=${interests.map(encodeURIComponent).join(",")}`);
   if (k !== DEFAULT_K) parts.push(`k=${encodeURIComponent(k)}`);
   if (similar) parts.push(`similar=${encodeURIComponent(similar)}`);
   return `#${parts.join("&")}`;

@@ -20,7 +20,7 @@ export const plural = (value, one, many = `${one}s`) => `${number(value)} ${valu
 export const milliseconds = (value) => `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
 export const title = (item) => String(item.title ?? item.item_id);
 
-const NOT_FACTS = new Set(["item_id", "title", "time", "rank", "score", "sources", "year"]);
+const NOT_FACTS = new Set(["item_id", "title", "time", "rank", "score", "sources", "year", "new_item", "vector"]);
 
 /** Sorts what a catalogue happens to know of an item: short facts, lists of labels, one longer text. */
 function known(item) {
@@ -73,6 +73,7 @@ export function row(item, { open, toggle, best, current }) {
         { type: "button", class: "title", title: `Item ${item.item_id}: show similar items`, onclick: () => open(item) },
         title(item),
       ),
+      item.new_item && h("span", { class: "new", title: "Put since the release was made" }, "new"),
       attributes(about),
       about.text && h("span", { class: "text" }, about.text),
     ),
@@ -109,15 +110,20 @@ export function rows(items, options) {
 const LEVELS = {
   personal: "A vector learned from this user’s history.",
   recent: "Folded in at this moment from the newest items.",
+  "content-nearest": "Like the newest items by what is said of them.",
+  "declared-interests": "What the visitor named as their interests.",
   popular: "Nothing to go by: what most people took.",
 };
 const OTHER_LEVELS = { none: "Nothing is left that was not seen." };
+
+/** The rungs that are shown whichever answered; the others when they did. */
+const USUAL = ["personal", "recent", "popular"];
 
 const badge = (level) => h("span", { class: "badge", "data-level": level }, level);
 
 /** Which rung of the ladder answered. */
 function ladder(level) {
-  const names = Object.keys(LEVELS);
+  const names = Object.keys(LEVELS).filter((name) => USUAL.includes(name) || name === level);
   const rungs = names.includes(level) ? names : [...names, level];
   return h(
     "ol",
