@@ -130,6 +130,7 @@ class Resolver:
             seen=seen[seen >= 0],
             recent=recent[known],
             weights=state.weights[known],
+            times=state.times[known],
             interests=state.interests,
         )
         if self.fold is None:
