@@ -17,6 +17,10 @@ from api.metrics import METRICS
 from api.problems import NOT_FOUND, PROBLEMS, Problem
 from api.routes import NEVER_KEPT, check_there, engine_of, live_of, store_of
 from api.schemas import ItemAnswer, ItemDescription, ItemId, UserAnswer, UserDescription, UserInPath
+from recsys.content import Content
+from recsys.encoding import Description, Encoding
+from recsys.encoding.concat import Concat
+from recsys.encoding.precomputed import Precomputed, vector_of
 from recsys.errors import StoreError
 from recsys.stores import ItemChange
 
@@ -37,6 +41,8 @@ async def put_item(request: Request, item_id: ItemId, body: ItemDescription) -> 
         raise Problem(422, f"body.item_id: the path names {item_id!r}, leave it out or give the same")
     await _kept(live_of(request).catch_up(store_of(request)))
     engine = engine_of(request)
+    if isinstance(engine.parts.content, Content):
+        _check_vectors(engine.parts.content.encoding, said)
     there = engine.holds(item_id)
     # Tried before it is kept: what this release cannot place would be tried by every worker again and again.
     tried = await asyncio.to_thread(engine.amended, {item_id: said}, engine.mark)
@@ -65,6 +71,18 @@ async def put_user(request: Request, user_id: UserInPath, body: UserDescription)
     understood = engine.understands(tuple(body.interests))
     content = {"user_id": user_id, "release": engine.id, "interests": body.interests, "understood": understood}
     return Response(to_json(content), headers=NEVER_KEPT, media_type="application/json")
+
+
+def _check_vectors(encoding: Encoding, said: Description) -> None:
+    """422 for a vector that this release's encoder would have to leave aside."""
+    if isinstance(encoding, Concat):
+        for part in encoding.parts.values():
+            _check_vectors(part, said)
+    elif isinstance(encoding, Precomputed) and (vector := said.get(encoding.rule.column)) is not None:
+        try:
+            vector_of(vector, encoding.width)
+        except ValueError as error:
+            raise Problem(422, f"body.{encoding.rule.column}: {error}; leave it out to be placed without") from None
 
 
 async def _change(request: Request, change: ItemChange) -> None:

@@ -53,7 +53,7 @@ class Strict(BaseModel):
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Value = str | bool | int | Number
-Attribute = Value | list[Value] | None
+Attribute = Value | list[Value] | list[list[Number]] | None
 """What a catalogue's cell can hold."""
 Word = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 
