@@ -19,7 +19,14 @@ T = TypeVar("T")
 
 
 EXTRAS: Mapping[str, str] = MappingProxyType(
-    {"annoy": "ann", "tokenizers": "text", "torch": "deep", "voyager": "ann", "wordllama": "text"}
+    {
+        "annoy": "ann",
+        "safetensors": "sentence",
+        "tokenizers": "text",
+        "torch": "deep",
+        "voyager": "ann",
+        "wordllama": "text",
+    }
 )
 """Libraries that have an extra of their own, whichever table asks for them."""
 

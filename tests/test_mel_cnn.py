@@ -13,7 +13,8 @@ from recsys.encoding.mel_cnn import MelCnn, MelCnnRule, windows_of
 from recsys.encoding.spectrogram import BANDS, MEANING, PROBLEMS, RATE, decibels, mel_bands, read
 from recsys.errors import MissingExtra, TrainingError
 from recsys.testing_encoding import EncodingContract
-from training.encoders.mel_cnn import MelCnnEncoder, Network, contrast
+from training.encoders.mel_cnn import MelCnnEncoder, Network, contrast, encoded_on
+from training.encoders.on_device import TWINS, encoded
 from training.transformer import Dropout
 
 TINY = {"window": 16, "channels": 8, "width": 6, "kernel": 3, "pools": (2, 1), "batch": 8, "steps": 3}
@@ -185,6 +186,13 @@ def test_audio_files_say_what_their_samples_say(sounds):
     assert np.array_equal(read("clip.npy", 16, sounds), clip(1)[None])
 
 
+def test_the_files_that_items_are_read_from_are_known(tiny, sounds):
+    encoding = MelCnn.of(tiny.rule.model_copy(update={"folder": str(sounds)}), tiny.arrays())
+    names = ["noise.wav", "none.wav", "../x.wav", "a\0b", " ", None, [[1.0]]]
+    assert [encoding.files({"mel": name}) for name in names] == [[(sounds / "noise.wav").resolve()], *[[]] * 6]
+    assert tiny.files({"mel": "noise.wav"}) == []
+
+
 def test_without_soundfile_a_file_has_a_reason_and_training_says_what_to_install(sounds, monkeypatch):
     monkeypatch.setitem(sys.modules, "soundfile", None)
     assert read("noise.wav", 16, sounds) == "extra audio is missing"
@@ -222,6 +230,14 @@ def test_numpy_answers_as_torch_does(pools):
         wanted = network(windows).numpy()
     assert np.allclose(encoding.forward(windows), wanted, rtol=0, atol=1e-5)
     assert np.std(wanted, axis=0).max() > 1e-3
+
+
+def test_torch_on_a_device_gives_the_same(tiny):
+    items = [{"mel": clip(1, 50)}, {}, {"mel": np.stack([clip(2), clip(3)])}]
+    found = tiny.encode(items)
+    assert np.allclose(encoded_on(tiny, items, torch.device("cpu")), found, rtol=0, atol=1e-5)
+    assert np.allclose(encoded(tiny, items), found, rtol=0, atol=1e-5)
+    assert all(callable(twin) for twin in TWINS.values())
 
 
 def test_an_item_is_the_mean_of_its_windows(tiny):

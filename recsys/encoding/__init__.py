@@ -76,6 +76,7 @@ ENCODINGS: Table[type[Encoding]] = Table(
         "tags": "recsys.encoding.tags:Tags",
         "numeric": "recsys.encoding.numeric:Numeric",
         "precomputed": "recsys.encoding.precomputed:Precomputed",
+        "sentence-transformer": "recsys.encoding.sentence_transformer:SentenceTransformer",
         "mel-cnn": "recsys.encoding.mel_cnn:MelCnn",
         "concat": "recsys.encoding.concat:Concat",
     },

@@ -6,7 +6,7 @@ Dieleman's account of it: "Recommending music on Spotify with deep learning" (20
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -16,7 +16,7 @@ from pydantic import Field
 
 from recsys.arrays import Float32, Int64
 from recsys.encoding import Description
-from recsys.encoding.spectrogram import BANDS, Problem, read
+from recsys.encoding.spectrogram import BANDS, Problem, file_of, read
 from recsys.settings import Section
 
 EPSILON = 1e-8
@@ -46,8 +46,7 @@ class MelCnn:
     root mean square over what time is left, then two dense layers. ``parameters``: float32, by the names of
     :meth:`names`; convolution i is (in, k, out), dense layers are (in, out).
 
-    Windows lie evenly over each clip, as few as cover it. A file is what its name says: that it has changed is only
-    noticed under another name.
+    Windows lie evenly over each clip, as few as cover it.
     """
 
     kind: ClassVar[str] = "mel-cnn"
@@ -91,13 +90,23 @@ class MelCnn:
         """The spectrogram alone."""
         return (self.rule.column,)
 
+    def files(self, item: Description) -> list[Path]:
+        """The file that an item names, if it is there."""
+        said = item.get(self.rule.column)
+        file = file_of(said, self._folder) if isinstance(said, str) and said.strip() else None
+        return [file] if isinstance(file, Path) else []
+
     def encode(self, items: Sequence[Description]) -> Float32:
         """Vectors of length one, float32 (m, w); zeros for an item that :meth:`problems` has a reason for."""
+        return self.encode_by(self.forward, items)
+
+    def encode_by(self, forward: Callable[[Float32], Float32], items: Sequence[Description]) -> Float32:
+        """The same where something else than :meth:`forward` does what it does, a GPU for one."""
         vectors = np.zeros((len(items), self.width), np.float32)
         for place, item in enumerate(items):
             clips = self._read(item)
             if not isinstance(clips, str):
-                vectors[place] = self.forward(windows_of(clips, self.rule.window)).mean(axis=0)
+                vectors[place] = forward(windows_of(clips, self.rule.window)).mean(axis=0)
         return unit(vectors)
 
     def problems(self, items: Iterable[Description]) -> list[Problem | None]:
@@ -109,8 +118,11 @@ class MelCnn:
         return np.concatenate([self._forward(windows[low : low + CHUNK]) for low in range(0, len(windows), CHUNK)])
 
     def _read(self, item: Description) -> Float32 | Problem:
-        folder = None if self.rule.folder is None else Path(self.rule.folder)
-        return read(item.get(self.rule.column), self.rule.window, folder)
+        return read(item.get(self.rule.column), self.rule.window, self._folder)
+
+    @property
+    def _folder(self) -> Path | None:
+        return None if self.rule.folder is None else Path(self.rule.folder)
 
     def _forward(self, windows: Float32) -> Float32:
         p = self.parameters

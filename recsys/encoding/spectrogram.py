@@ -155,22 +155,31 @@ def _in_decibels(numbers: np.ndarray) -> Float32 | Problem:
     return clips
 
 
-def _of_file(said: str | Path, folder: Path | None) -> np.ndarray | Problem:
-    """What stands in a file, not yet checked."""
+def file_of(said: str | Path, folder: Path | None) -> Path | Problem:
+    """The file in ``folder`` that a description names, or why there is none."""
     if folder is None:
         return "no folder"
     try:
         path = (folder / said).resolve()
         if not path.is_relative_to(folder.resolve()):
             return "outside the folder"
-        if not path.is_file():
-            return "no such file"
-        if path.suffix == ".npy":
-            return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        return path if path.is_file() else "no such file"
+    except (OSError, ValueError):
+        # no file can have such a name
+        return "no such file"
+
+
+def _of_file(said: str | Path, folder: Path | None) -> np.ndarray | Problem:
+    """What stands in a file, not yet checked."""
+    path = file_of(said, folder)
+    if isinstance(path, str):
+        return path
+    if path.suffix != ".npy":
+        return _of_audio(path)
+    try:
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except (OSError, ValueError, EOFError):
-        # a name that no file can have says the same as one that no file has
-        return "corrupt" if str(said).endswith(".npy") and "\0" not in str(said) else "no such file"
-    return _of_audio(path)
+        return "corrupt"
 
 
 def _of_audio(path: Path) -> np.ndarray | Problem:

@@ -57,6 +57,7 @@ CASES = {
     "tfidf-svd": Case({"width": 8, "ngrams": 2}),
     "bag-of-words": Case({"features": 12}),
     "wordllama": Case({"width": 64}, learns=False),
+    "sentence-transformer": Case({"max_tokens": 8}, learns=False),
     "tags": Case({"width": 6, "weight_columns": {"tags": "counts"}}),
     "numeric": Case({"columns": ["year", "key"], "cyclic": {"key": 12}}),
     "precomputed": Case(),

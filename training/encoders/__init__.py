@@ -38,6 +38,7 @@ ENCODERS: Table[type[Encoder]] = Table(
         "tags": "training.encoders.tags:TagsEncoder",
         "numeric": "training.encoders.numeric:NumericEncoder",
         "precomputed": "training.encoders.precomputed:PrecomputedEncoder",
+        "sentence-transformer": "training.encoders.sentence_transformer:SentenceTransformerEncoder",
         "mel-cnn": "training.encoders.mel_cnn:MelCnnEncoder",
         "concat": "training.encoders.concat:ConcatEncoder",
     },

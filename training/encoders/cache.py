@@ -23,6 +23,7 @@ import xxhash
 from recsys.arrays import Float32
 from recsys.encoding import Description, Encoding, describe_encoding
 from recsys.encoding.reading import ReadsFiles
+from training.encoders.on_device import encoded
 from training.models import Progress, silent
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def encode_cached(
         for low in range(0, len(places), BATCH):
             progress(low / len(places))
             some = places[low : low + BATCH]
-            vectors[some] = encoding.encode([items[place] for place in some])
+            vectors[some] = encoded(encoding, [items[place] for place in some])
             done = low + len(some)
     finally:
         if path is not None and done:

@@ -347,3 +347,11 @@ def contrast(found: Tensor, groups: Tensor, temperature: float) -> Tensor:
     together = (groups[:, None] == groups) & ~alone
     mean: Tensor = (surprise.masked_fill(~together, 0).sum(dim=1) / together.sum(dim=1)).mean()
     return mean
+
+
+def encoded_on(encoding: MelCnn, items: Sequence[Description], device: torch.device) -> Float32:
+    """What :meth:`MelCnn.encode` gives, float32 (m, w), computed on a device."""
+    parameters = {name: torch.tensor(array).to(device) for name, array in encoding.arrays().items()}
+    network = Network(parameters, encoding.rule.pools, lambda x: x)
+    with torch.no_grad(), torch_threads(0):
+        return encoding.encode_by(lambda windows: network(windows).cpu().numpy(), items)
