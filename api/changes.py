@@ -98,8 +98,5 @@ async def _kept(done: Awaitable[None]) -> None:
     try:
         await done
     except StoreError as error:
-        raise Problem(
-            503,
-            f"this cannot be kept, so nothing was changed: {error}. Lists are answered all the same; try again",
-            {"Retry-After": "1"},
-        ) from error
+        harmless = "send it again, which does no harm if it was; lists are answered all the same"
+        raise Problem(503, f"this could not be kept: {error}; {harmless}", {"Retry-After": "1"}) from error
