@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -134,6 +134,32 @@ class Train(Section):
     """How many of a user's newest items a user state keeps for folding in."""
 
 
+FILES = frozenset({"file", "ids", "folder"})
+"""Options of encoders that name files."""
+
+
+class ContentSettings(Section):
+    """What is learned of items by what is said of them, and how much that counts."""
+
+    encoder: dict[str, Any] | None = None
+    """``name`` of an encoder, and that encoder's own keys; none: chosen by the columns that the catalogue has."""
+    map: dict[str, Any] = Field(default_factory=lambda: {"name": "ridge"})
+    """``name`` of a map from content vectors to item vectors, and that map's own keys; the name alone will do."""
+    kappa: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
+    """Takers at which what was learned of an item counts as much as what its content says; auto: by validation."""
+    prior: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
+    """The length of the vector of an item that nobody took, in median lengths of those taken; auto: by validation."""
+    certainty: float = Field(default=10.0, ge=0)
+    """An item of so many takers counts half as much in learning the map as one that everybody took."""
+    cache: Path | None = Path("var/content")
+    """Where content vectors are kept, so that only changed items are encoded again; none: nowhere."""
+
+    @field_validator("map", mode="before")
+    @classmethod
+    def _name_alone(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+
 class Gate(Section):
     """What a release must reach to be promoted."""
 
@@ -141,6 +167,38 @@ class Gate(Section):
     """Least recall@100 of the index against exact search; what ``auto`` aims at too."""
     beat_popularity: bool = True
     """NDCG@10 of the pipeline must not be below popularity's."""
+    warm_loss: float = Field(default=0.01, ge=0, le=1)
+    """The share of NDCG@10 over warm items that content may cost, against the same engine without it."""
+
+
+class RankerSettings(Section):
+    """How the order of candidates is learned."""
+
+    depth: int = Field(default=200, ge=1)
+    """How many candidates are put in order."""
+    pool: int = Field(default=200, ge=20)
+    """How many items each source proposes."""
+    cuts: int = Field(default=3, ge=1)
+    """At how many times the log is cut, each ``train.test_share`` of the rest earlier; the model is fitted for each."""
+    users: int = Field(default=20_000, ge=2)
+    """Users whose candidates are learned from, at most, of each cut."""
+    folds: int = Field(default=5, ge=2)
+    """Parts of the users, each held out once: they say how many trees there are and what a probability is."""
+    trees: int = Field(default=100, ge=1, le=1000)
+    """At most; fewer where users that are held out have no use for more."""
+    leaves: int = Field(default=15, ge=2, le=64)
+    """Of each tree."""
+    learning_rate: float = Field(default=0.05, gt=0, le=1)
+    least_rows: int = Field(default=50, ge=1)
+    """Candidates in each leaf, at least."""
+    l2: float = Field(default=1.0, ge=0)
+    """Penalty on what a leaf says."""
+    features: float = Field(default=0.8, gt=0, le=1)
+    """The share of the features that each tree may use."""
+    bins: int = Field(default=63, ge=2, le=255)
+    """Values that a feature is told apart by; few keep what answers requests small."""
+    truncation: int = Field(default=20, ge=1)
+    """Places of the list that the order is learned for."""
 
 
 class Releases(Section):
@@ -183,6 +241,10 @@ class Settings(Section):
     """``name`` of ``recsys.training`` models, and that model's own keys."""
     index: dict[str, Any] = Field(default_factory=lambda: {"backend": "auto"})
     """``backend`` and that backend's own keys."""
+    content: ContentSettings | None = None
+    """None: nothing is learned from descriptions, and an item that nobody took is in no list but by popularity."""
+    ranker: RankerSettings | None = None
+    """None: candidates stay as the fusion puts them. An empty ``[ranker]`` learns an order with the defaults."""
     train: Train = Train()
     gate: Gate = Gate()
     releases: Releases = Releases()
@@ -228,13 +290,30 @@ def load_settings(path: Path | None, environ: Mapping[str, str] = os.environ) ->
             "items": tuple(folder / file for file in settings.data.items),
         }
     )
+    content = settings.content
+    if content is not None:
+        encoder = None if content.encoder is None else _with_files(content.encoder, folder)
+        cache = None if content.cache is None else folder / content.cache
+        content = content.model_copy(update={"encoder": encoder, "cache": cache})
     return settings.model_copy(
         update={
             "data": data,
+            "content": content,
             "releases": settings.releases.model_copy(update={"folder": folder / settings.releases.folder}),
             "state": settings.state.model_copy(update={"folder": folder / settings.state.folder}),
         }
     )
+
+
+def _with_files(encoder: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The options of an encoder with the files that they name below ``folder``; parts of several likewise."""
+    options = {key: str(folder / value) if key in FILES and isinstance(value, str) else value
+               for key, value in encoder.items()}  # fmt: skip
+    if isinstance(parts := options.get("parts"), Mapping):
+        options["parts"] = {
+            name: _with_files(part, folder) if isinstance(part, Mapping) else part for name, part in parts.items()
+        }
+    return options
 
 
 def describe(error: ValidationError) -> str:

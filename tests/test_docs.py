@@ -12,9 +12,10 @@ import pytest
 from pydantic import BaseModel
 
 from index import BACKENDS
-from recsys.settings import Kind, Settings, load_settings
+from recsys.settings import ContentSettings, Kind, Settings, load_settings
 from training.config import model_of
 from training.encoders import ENCODERS
+from training.maps import MAPS
 from training.models import MODELS
 
 REPO = Path(__file__).resolve().parent.parent
@@ -105,6 +106,15 @@ def test_every_key_of_a_model_stands_in_its_table(model):
 def test_every_key_of_an_index_stands_in_its_table(backend):
     _, *options = inspect.signature(BACKENDS[backend].build).parameters.values()
     assert table_under(f"### Index `{backend}`") == shown({option.name: option.default for option in options})
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_every_key_of_a_map_stands_in_its_table(name):
+    assert table_under(f"### Map `{name}`") == shown(dict(keys(MAPS[name], "")))
+
+
+def test_every_key_of_content_stands_in_its_table():
+    assert table_under("### Content") == shown(dict(keys(ContentSettings, "")))
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)

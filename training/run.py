@@ -18,22 +18,27 @@ import numpy as np
 import recsys
 from index import report as indexes
 from recsys.arrays import Float32
-from recsys.assembly import HOME, SIMILAR, Engine, card_of, similar_surface
+from recsys.assembly import HOME, SIMILAR, Engine, card_of, home_surface, similar_surface
 from recsys.catalogue import Catalogue
+from recsys.content import Content
 from recsys.datasets import Log
 from recsys.errors import TrainingError
-from recsys.evaluation import evaluate
+from recsys.evaluation import Report, evaluate
 from recsys.interactions import Interactions, interactions_of
 from recsys.releases import Manifest, Release, ReleaseStore
-from recsys.retrieval import ITEMS_INDEX, SIMILAR_INDEX
+from recsys.retrieval import CONTENT_INDEX, ITEMS_INDEX, SIMILAR_INDEX
+from recsys.segments import means
 from recsys.settings import Kind, Settings
 from recsys.splits import Split, hold_out
 from recsys.stores import open_store
 from recsys.users import History, Users, fold_all, write_states
 from recsys.vocabulary import Vocabulary
 from training.config import model_of
+from training.content import Choice, Described, chosen, described, learn_content, no_vectors
 from training.data import read_log
+from training.encoders import encoder_of
 from training.gate import judge
+from training.maps import mapper_of
 from training.models import Learned, Model
 from training.models.popular import popularity_of
 from training.progress import Unwatched, Watcher
@@ -67,21 +72,24 @@ def train(
     """
     watcher = watcher or Unwatched()
     model = model_of(settings.model)
+    check_content(settings, model)
     store = ReleaseStore(settings.releases.folder)
     with store.publishing():
         log = read_log(settings.data, now=now, environ=environ, watcher=watcher, quarantine=quarantine)
         with watcher.stage("interactions"):
             data = interactions_of(log.events, log.kinds, items=item_ids(log))
+        catalogue = Catalogue.of(log.items, data.items)
+        items = describe_items(catalogue, settings, watcher)
         rng = np.random.default_rng(settings.train.seed)
-        metrics, split = measure(data, model, settings, watcher)
+        metrics, split, choice = measure(data, model, settings, watcher, items)
         watcher.note(split.description)
         engine, index_reports = fit(
-            data, Catalogue.of(log.items, data.items), log, model, settings, rng, watcher, store.new_id(now), label=""
+            data, catalogue, log, model, settings, rng, watcher, store.new_id(now), label="", items=items, choice=choice
         )
         manifest = Manifest(
             id=engine.id,
             created=now,
-            lineage=_lineage(log, data, settings, model),
+            lineage=_lineage(log, data, settings, model, items),
             counts={"users": len(data.users), "items": len(data.items), "events": len(data)},
             metrics={**metrics, "split": split.description},
             indexes=index_reports,
@@ -100,40 +108,153 @@ def train(
     return Outcome(release, promoted=True, states=states)
 
 
-def measure(data: Interactions, model: Model, settings: Settings, watcher: Watcher) -> tuple[dict[str, Any], Split]:
-    """Fit on the older part of the log, judge the served lists by the newer: metrics of pipeline and popularity."""
+def check_content(settings: Settings, model: Model) -> None:
+    """SettingsError for an encoder or a map that cannot be, or content without vectors, before anything is read."""
+    if settings.content is None:
+        return
+    if "vectors" not in model.serves:
+        raise no_vectors(f"model {settings.model.get('name', 'als')!r} learns only {', '.join(sorted(model.serves))}")
+    mapper_of(settings.content.map)
+    if settings.content.encoder is not None:
+        encoder_of(settings.content.encoder)
+
+
+def describe_items(catalogue: Catalogue, settings: Settings, watcher: Watcher) -> Described | None:
+    """The catalogue as the encoder of ``[content]`` sees it; None without that section."""
+    if settings.content is None:
+        return None
+    with watcher.stage("encode") as progress:
+        rng = content_rng(settings)
+        items = described(catalogue, settings.content, rng, threads=settings.train.threads, progress=progress)
+    watcher.note(", ".join(f"{count:,} items {what}" for what, count in items.counts.items()))
+    return items
+
+
+def content_rng(settings: Settings) -> np.random.Generator:
+    """Chance of its own for content, so that all else comes out as it does without."""
+    return np.random.default_rng([settings.train.seed, 1])
+
+
+def measure(
+    data: Interactions, model: Model, settings: Settings, watcher: Watcher, items: Described | None = None
+) -> tuple[dict[str, Any], Split, Choice | None]:
+    """Fit on the older part of the log, judge the served lists by the newer: metrics of pipeline and popularity.
+
+    With ``items`` the pipeline has content, a validation part of the older part chooses how much that counts, and the
+    same without it is judged too.
+    """
     share = settings.train.test_share
     rng = np.random.default_rng(settings.train.seed)
     split = hold_out(data, share, rng)
-    blank = Catalogue.of(None, data.items)
-    engine, _ = fit(split.train, blank, None, model, settings, rng, watcher, "held-out", label=" (held out)")
+    train, blank = split.train, Catalogue.of(None, data.items)
+    label = " (held out)"
+    learned = learn(train, model, settings, rng, watcher, label)
+    with watcher.stage(f"index{label}"):
+        engine, _ = engine_of(learned, train, blank, settings, rng, "held-out", kinds={})
     with watcher.stage("evaluate"):
         baseline, _ = engine_of(
-            Learned.of_scores(popularity_of(split.train)), split.train, blank, settings, rng, "popularity", kinds={}
+            Learned.of_scores(popularity_of(train)), train, blank, settings, rng, "popularity", kinds={}
         )
-        metrics = {
-            name: evaluate(asked, split).means() for name, asked in (("pipeline", engine), ("popularity", baseline))
+        reports = {name: evaluate(asked, split) for name, asked in (("pipeline", engine), ("popularity", baseline))}
+    metrics: dict[str, Any] = {name: report.means() for name, report in reports.items()}
+    if items is None or settings.content is None:
+        return metrics, split, None
+    chance = content_rng(settings)
+    with watcher.stage("validate content") as progress:
+        choice = chosen(
+            model,
+            train,
+            items,
+            settings.content,
+            chance,
+            warm_loss=settings.gate.warm_loss,
+            threads=settings.train.threads,
+            progress=progress,
+        )
+    mixed, content = add_content(learned, train, blank, settings, watcher, label, items=items, choice=choice)
+    with watcher.stage("evaluate content"):
+        engine, _ = engine_of(mixed, train, blank, settings, rng, "held-out", kinds={}, content=content)
+        with_content = evaluate(engine, split)
+    metrics["content"] = {
+        "items": dict(items.counts),
+        "norms": dict(content.norms),
+        **choice.as_dict(),
+        "with": by_items(with_content),
+        "without": by_items(reports["pipeline"]),
+    }
+    return {**metrics, "pipeline": with_content.means()}, split, choice
+
+
+def by_items(report: Report) -> dict[str, dict[str, float | None]]:
+    """Each metric that is known by segment of items: over all, the warm ones and the cold ones, which nobody took."""
+    return {
+        name: {
+            **means({"overall": report.values[name]}),
+            **means({"warm": parts["warm"], "cold": parts["never"]}),
         }
-    return metrics, split
+        for name, parts in report.by_popularity.items()
+    }
 
 
 def fit(
     data: Interactions,
     catalogue: Catalogue,
-    log: Log | None,
+    log: Log,
     model: Model,
     settings: Settings,
     rng: np.random.Generator,
     watcher: Watcher,
     release: str,
     label: str,
+    *,
+    items: Described | None = None,
+    choice: Choice | None = None,
 ) -> tuple[Engine, dict[str, Any]]:
     """Everything that answers requests, learned from ``data``, and what was measured of its indexes."""
+    learned, content = learn(data, model, settings, rng, watcher, label), None
+    if items is not None and choice is not None:
+        learned, content = add_content(learned, data, catalogue, settings, watcher, label, items=items, choice=choice)
+    with watcher.stage(f"index{label}"):
+        return engine_of(learned, data, catalogue, settings, rng, release, kinds=log.kinds, content=content)
+
+
+def learn(
+    data: Interactions, model: Model, settings: Settings, rng: np.random.Generator, watcher: Watcher, label: str
+) -> Learned:
+    """Fit the model. TrainingError for what are no numbers."""
     with watcher.stage(f"fit{label}") as progress:
         learned = model.fit(data, rng, threads=settings.train.threads, progress=progress)
     check_finite(learned)
-    with watcher.stage(f"index{label}"):
-        return engine_of(learned, data, catalogue, settings, rng, release, kinds=log.kinds if log else {})
+    return learned
+
+
+def add_content(
+    learned: Learned,
+    data: Interactions,
+    catalogue: Catalogue,
+    settings: Settings,
+    watcher: Watcher,
+    label: str,
+    *,
+    items: Described,
+    choice: Choice,
+) -> tuple[Learned, Content]:
+    """Learn the map and mix the vectors. TrainingError for what are no numbers."""
+    assert settings.content is not None  # noqa: S101  items were described by it
+    with watcher.stage(f"content{label}") as progress:
+        learned, content = learn_content(
+            learned,
+            data,
+            catalogue,
+            settings.content,
+            content_rng(settings),
+            items=items,
+            choice=choice,
+            threads=settings.train.threads,
+            progress=progress,
+        )
+    check_finite(learned)
+    return learned, content
 
 
 def engine_of(
@@ -146,22 +267,25 @@ def engine_of(
     *,
     kinds: Mapping[str, Kind],
     known: Interactions | None = None,
+    content: Content | None = None,
 ) -> tuple[Engine, dict[str, Any]]:
     """What a model learned as something that answers the users of ``data``, and what was measured of its indexes.
 
-    ``known``: what is known of users when they ask, if that is more than what was learned from.
+    ``known``: what is known of users when they ask, if that is more than what was learned from. ``content``: what is
+    known of items by what is said of them, if ``learned`` has it in its vectors.
     """
     history = History.of(data if known is None else known)
     fold, built, reports = learned.fold, {}, {}
     vectors = directions = None
+    asked: dict[str, tuple[Float32, Float32]] = {}
     if fold is not None:
         vectors, directions = fold_all(history, fold), _unit(fold.items)
         asked = {ITEMS_INDEX: (fold.items, vectors), SIMILAR_INDEX: (directions, directions)}
-        for name, (over, queries) in asked.items():
-            built[name], report = indexes.build(
-                over, queries, rng=rng, target=settings.gate.index_recall, **settings.index
-            )
-            reports[name] = report.as_dict()
+    if content is not None:
+        asked[CONTENT_INDEX] = content.vectors, content.vectors
+    for name, (over, queries) in asked.items():
+        built[name], report = indexes.build(over, queries, rng=rng, target=settings.gate.index_recall, **settings.index)
+        reports[name] = report.as_dict()
     recent = settings.train.recent_items
     engine = Engine.of(
         release,
@@ -174,7 +298,8 @@ def engine_of(
         users=Users(data.users, vectors, history, data.items, recent),
         indexes=built,
         card=card_of(fold, learned.lists, recent, kinds),
-        surfaces={HOME: learned.home, SIMILAR: similar_surface(fold, learned.lists)},
+        surfaces={HOME: home_surface(learned.home, content), SIMILAR: similar_surface(fold, learned.lists, content)},
+        content=content,
     )
     return engine, reports
 
@@ -183,7 +308,7 @@ def check_finite(learned: Learned) -> None:
     """TrainingError for vectors or weights that are not numbers."""
     numbers = {name: lists.weights for name, lists in learned.lists.items()}
     if learned.fold is not None:
-        numbers["vectors"] = learned.fold.items
+        numbers |= {f"vectors of {name}": array for name, array in learned.fold.per_item().items()}
     wrong = [name for name, array in numbers.items() if not np.isfinite(array).all()]
     if wrong:
         raise TrainingError(
@@ -209,7 +334,7 @@ async def _write_states(settings: Settings, engine: Engine) -> int:
         return await write_states(store, engine.users, engine.id)
 
 
-def _lineage(log: Log, data: Interactions, settings: Settings, model: Any) -> dict[str, Any]:
+def _lineage(log: Log, data: Interactions, settings: Settings, model: Model, items: Described | None) -> dict[str, Any]:
     digest = hashlib.sha256()
     for vocabulary in (data.users, data.items):
         digest.update(vocabulary.row_keys.tobytes())
@@ -226,13 +351,25 @@ def _lineage(log: Log, data: Interactions, settings: Settings, model: Any) -> di
             "sha256": digest.hexdigest(),
         },
         "config": {
-            **settings.model_dump(mode="json", exclude={"serve", "state", "releases"}),
+            **settings.model_dump(
+                mode="json", exclude={"serve", "state", "releases", *({"content"} if items is None else ())}
+            ),
             "model": {"name": settings.model.get("name", "als"), **model.model_dump(mode="json")},
+            **_content_lineage(settings, items),
         },
         "seed": settings.train.seed,
         "code": {"version": recsys.__version__, "commit": _commit()},
         "libraries": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
     }
+
+
+def _content_lineage(settings: Settings, items: Described | None) -> dict[str, Any]:
+    """``[content]`` with the encoder and the map as they were, their defaults among them."""
+    if settings.content is None or items is None:
+        return {}
+    encoder = {"name": items.options.get("name", "tfidf-svd"), **encoder_of(items.options).model_dump(mode="json")}
+    net = {"name": settings.content.map.get("name", "ridge"), **mapper_of(settings.content.map).model_dump(mode="json")}
+    return {"content": {**settings.content.model_dump(mode="json"), "encoder": encoder, "map": net}}
 
 
 def _commit() -> str | None:

@@ -279,7 +279,7 @@ def ml_100k():
 def test_it_reaches_its_floor_on_ml_100k(name, ml_100k):
     model = model_of({"name": name, **EXPECTED[name].keys})
     settings = Settings(index={"backend": "exact"}, train=Train(threads=1))
-    metrics, _ = measure(ml_100k, model, settings, Unwatched())
+    metrics, *_ = measure(ml_100k, model, settings, Unwatched())
     assert metrics["pipeline"]["ndcg@10"]["warm"] >= EXPECTED[name].floor
 
 
