@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import groupby
 from typing import Any
 
 from rich.console import Console
@@ -138,21 +139,53 @@ def _cell(value: float | None) -> str:
 
 def print_retrieval(console: Console, document: Mapping[str, Any]) -> None:
     """What index backends did over their ranges, and filtered search, as tables."""
-    title = f"{document['vectors']}: {document['items']:,} × {document['dimensions']}, top 100"
-    measured = Table(
-        "backend", "options", "recall@100", "p50 ms", "p99 ms", "q/s 1", "q/s 2", "build s", "load ms", "B/vector",
-        "to raw", "batch", title=title, title_justify="left",
-    )  # fmt: skip
-    for row in document["rows"]:
-        options = ", ".join(f"{key} {value}" for key, value in row["params"].items())
-        figures = (
-            f"{row['recall@100']:.4f}", f"{row['p50_ms']:.3f}", f"{row['p99_ms']:.3f}", f"{row['qps_1']:,.0f}",
-            f"{row['qps_2']:,.0f}", f"{row['build_s']:.1f}", f"{row['load_ms']:.1f}", f"{row['bytes_per_vector']:,.0f}",
-            f"{row['vs_raw_single']:.2f}", f"{row['vs_raw_batch']:.2f}",
-        )  # fmt: skip
-        measured.add_row(row["backend"], options, *figures)
-    console.print(measured)
+    console.print(f"{document['vectors']}: {document['items']:,} × {document['dimensions']}, top 100, one thread")
+    for build, group in groupby(document["rows"], key=_build):
+        first, *others = rows = list(group)
+        cost = (
+            f"{build}: built in {first['build_s']:.1f} s, loaded in {first['load_ms']:.0f} ms, "
+            f"{first['bytes_per_vector']:,.0f} bytes a vector"
+        )
+        fixed = {
+            key for key, value in first["params"].items() if others and all(r["params"][key] == value for r in others)
+        }
+        measured = Table("search", title=cost, title_justify="left")
+        for name in ("recall@100", "p50 ms", "p99 ms", "q/s", "to raw", "batch"):
+            measured.add_column(name, justify="right", no_wrap=True)
+        for row in rows:
+            step = ", ".join(f"{key} {value}" for key, value in row["params"].items() if key not in fixed)
+            figures = (
+                f"{row['recall@100']:.4f}", f"{row['p50_ms']:.3f}", f"{row['p99_ms']:.3f}", f"{row['qps_1']:,.0f}",
+                f"{row['vs_raw_single']:.2f}", f"{row['vs_raw_batch']:.2f}",
+            )  # fmt: skip
+            measured.add_row(step, *figures)
+        console.print(measured)
     filtered = Table("allowed", "plan", "recall@100", "p50 ms", title="filtered", title_justify="left")
     for row in document["filtered"]:
         filtered.add_row(f"{row['selectivity']:.1%}", row["plan"], f"{row['recall@100']:.4f}", f"{row['p50_ms']:.3f}")
     console.print(filtered)
+
+
+def _build(row: Mapping[str, Any]) -> str:
+    return f"{row['backend']} {row['params'].get('storage', '')}".strip()
+
+
+def print_serving(console: Console, document: Mapping[str, Any]) -> None:
+    """What answers cost, as clients saw it and by stage, and what the parts cost alone."""
+    table = Table("load", "requests", "errors", "requests/s", "p50 ms", "p90 ms", "p99 ms", title=document["dataset"])
+    rate, clients = document["open_loop"]["rate"], document["closed_loop"]["clients"]
+    loads = {
+        f"open, {rate:g} a second": document["open_loop"],
+        f"closed, {clients} clients": document["closed_loop"],
+        "closed, 1 client": document["one_client"],
+    }
+    for name, row in loads.items():
+        figures = (f"{row['p50_ms']:.2f}", f"{row['p90_ms']:.2f}", f"{row['p99_ms']:.2f}")
+        table.add_row(name, f"{row['requests']:,}", f"{row['errors']:,}", f"{row['rps']:,.0f}", *figures)
+    console.print(table)
+    for title, parts in (("stages", document["stages_ms"]), ("parts alone", document["floor"])):
+        console.print(f"{title}, ms: " + " · ".join(f"{name} {took:.3f}" for name, took in parts.items()))
+    console.print(
+        f"one client waits {document['times_floor']:g} × the parts alone · ready in {document['ready_s']:g} s · "
+        f"a worker has {document['second_worker_private_mb']:,.0f} MB of its own"
+    )

@@ -67,7 +67,7 @@ class ItemItem:
 
     @property
     def _sparse(self) -> bool:
-        return len(self.lists) > SPARSE * self.lists.rows.shape[1]
+        return bool(len(self.lists) > SPARSE * self.lists.rows.shape[1])
 
     def _of(self, query: Query, rows: Int32) -> Float32:
         """The sums of some items, 0 for those that were deleted or that no list names."""

@@ -1,0 +1,140 @@
+"""What the parts of an answer cost alone: what no engine that is made of them can be quicker than."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import redis.asyncio
+from fastapi import FastAPI, Response
+from pydantic_core import to_json
+from threadpoolctl import threadpool_limits
+
+import index
+from recsys.assembly import HOME, Engine, assemble
+from recsys.releases import ReleaseStore
+from recsys.retrieval import SIMILAR_INDEX
+from recsys.settings import State, load_settings
+from recsys.stores import open_store
+from recsys.stores.embedded import EmbeddedServer
+
+ROUNDS = 500
+SECONDS = 3.0
+
+
+def floor_ms(folder: Path, users: list[str]) -> dict[str, float]:
+    """Medians in milliseconds, each on one core.
+
+    An empty route over HTTP, a round trip to the store, the searches of the home surface's indexes, an answer's JSON.
+    """
+    settings = load_settings(folder / "recsys.toml", {})
+    engine = assemble(ReleaseStore(settings.releases.folder).current(), index.load)
+    rows = engine.users.ids.rows(users)
+    with threadpool_limits(1):
+        return {
+            "empty_route": _route(),
+            "store_round_trip": asyncio.run(_round_trip(engine, rows[:ROUNDS])),
+            **_searches(engine, rows[:ROUNDS]),
+            "json": _json(engine),
+        }
+
+
+def _searches(engine: Engine, rows: np.ndarray) -> dict[str, float]:
+    """Each index of the home surface, asked as deep as the surface asks it."""
+    found = {}
+    surface = engine.recommenders[HOME]
+    depth = max(20, surface.fusion.pool if len(surface.sources) > 1 else 0)
+    seen = int(np.median(np.diff(engine.users.history.indptr)))
+    starts = engine.users.history.indptr[rows]
+    for line in engine.surfaces[HOME].sources:
+        name = (line.model_extra or {}).get("index")
+        if line.name == "nearest" and name and engine.users.vectors is not None:
+            vectors = engine.users.vectors[rows][:, None]
+        elif line.name == "similar-to-recent" and engine.directions is not None:
+            name, last = SIMILAR_INDEX, int((line.model_extra or {}).get("last", 5))
+            vectors = engine.directions[np.array([engine.users.history.rows[start : start + last] for start in starts])]
+        else:
+            continue
+        searched = engine.indexes[name]
+        found[f"search_{line.called}"] = _median(lambda some, of=searched: of.search(some, depth + seen), vectors)
+    return found
+
+
+def _json(engine: Engine) -> float:
+    ids = engine.items.ids(np.arange(20, dtype=np.int32))
+    items = [{"item_id": id_, "rank": 1, "score": 0.016393, "sources": ["nearest", "item-item"]} for id_ in ids]
+    content = {"user_id": ids[0], "surface": "home", "release": engine.id, "level": "personal", "items": items}
+    return _median(lambda _: to_json(content), np.arange(ROUNDS))
+
+
+def _median(call: Callable[..., object], arguments: np.ndarray) -> float:
+    times = []
+    for argument in arguments:
+        start = time.perf_counter()
+        call(argument)
+        times.append(time.perf_counter() - start)
+    return round(float(np.median(times)) * 1000, 4)
+
+
+async def _round_trip(engine: Engine, rows: np.ndarray) -> float:
+    """MGET of as many keys, of the same sizes, as a request asks for."""
+    with TemporaryDirectory() as name, EmbeddedServer(State(folder=Path(name))) as server:
+        async with open_store(server.state) as store:
+            await store.put(engine.users.states(rows), engine.id)
+        client = redis.asyncio.Redis(unix_socket_path=unquote(urlsplit(str(server.state.url)).path))
+        async with client:
+            keys = [key async for key in client.scan_iter(count=10_000)]
+            states = sorted(key for key in keys if b":s:" in key)
+            vectors = sorted(key for key in keys if b":v:" in key)
+            times = []
+            for state, vector in zip(states, vectors, strict=True):
+                start = time.perf_counter()
+                await client.mget([state, vector, b"nothing"])
+                times.append(time.perf_counter() - start)
+    return round(float(np.median(times)) * 1000, 4)
+
+
+def empty_app() -> FastAPI:
+    """One route that returns prepared bytes."""
+    app = FastAPI()
+    body = b'{"items": []}'
+
+    @app.get("/recommend")
+    async def recommend(user_id: str, k: int = 20) -> Response:  # noqa: ARG001
+        return Response(body, media_type="application/json")
+
+    return app
+
+
+def _route() -> float:
+    """Served and asked as the engine is."""
+    program = (
+        "import socket, uvicorn\n"
+        "bound = socket.create_server(('127.0.0.1', 0))\n"
+        "print(bound.getsockname()[1], flush=True)\n"
+        "config = uvicorn.Config('benchmarks.floor:empty_app', factory=True, log_level='warning', access_log=False,\n"
+        "                        server_header=False)\n"
+        "uvicorn.Server(config).run(sockets=[bound])\n"
+    )
+    with (
+        TemporaryDirectory() as name,
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as server,
+    ):
+        try:
+            port = server.stdout.readline().strip() if server.stdout else ""
+            paths = Path(name) / "paths.json"
+            paths.write_text(json.dumps(["/recommend?user_id=u1&k=20"]))
+            command = [sys.executable, "-m", "benchmarks.load", f"http://127.0.0.1:{port}", str(paths), "closed", "1"]
+            done = subprocess.run([*command, str(SECONDS)], capture_output=True, text=True, check=True)
+        finally:
+            server.terminate()
+            server.wait(timeout=10)
+    return float(json.loads(done.stdout)["p50_ms"])

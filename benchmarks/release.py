@@ -1,0 +1,145 @@
+"""A release to be served by a benchmark: a public data set's, or a synthetic one of any size."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from benchmarks.vectors import shape_of, synthetic
+from index import report as indexes
+from recsys.arrays import Float32, Int32
+from recsys.assembly import HOME, SIMILAR, Engine, card_of
+from recsys.catalogue import Catalogue
+from recsys.folding.least_squares import LeastSquares, LeastSquaresRule
+from recsys.item_lists import ItemLists
+from recsys.pipeline import Line, Surface
+from recsys.releases import GateReport, Manifest, ReleaseStore
+from recsys.retrieval import ITEMS_INDEX, SIMILAR_INDEX
+from recsys.settings import USUAL_KINDS, Settings, load_settings
+from recsys.stores import open_store
+from recsys.users import History, Users, fold_all, write_states
+from recsys.vocabulary import Vocabulary
+from training.run import train
+
+TAKEN = 40
+"""Items of each user's history."""
+NEIGHBOURS = 20
+"""Items of each item list."""
+ARTISTS = 10
+"""Items of each artist, on average."""
+DEMO = '[model]\nname = "als"\nfactors = 64\nregularization = 20.0\nalpha = 2.0\n'
+SYNTHETIC = "[state]\ntimeout_ms = 1000\n"
+
+
+def publish(folder: Path, *, dataset: str | None, items: int, users: int) -> list[str]:
+    """Make and promote a release in ``folder``, with the recsys.toml to serve it; who may be asked for."""
+    file = folder / "recsys.toml"
+    if dataset is None:
+        file.write_text(SYNTHETIC)
+        return _synthetic(load_settings(file, {}), items, users)
+    file.write_text(f'{DEMO}[data]\ndataset = "{dataset}"\n')
+    settings = load_settings(file, {})
+    made = train(settings, now=datetime.now(UTC), environ={}, force=True)
+    ids = Vocabulary.load(made.release.folder / "users")
+    return ids.ids(np.random.default_rng(0).permutation(len(ids)).astype(np.int32))
+
+
+HOME_SURFACE = Surface(
+    sources=(
+        Line(name="nearest", index=ITEMS_INDEX),
+        Line(name="similar-to-recent", last=3),
+        Line(name="item-item", lists="together"),
+    ),
+    filters=(Line(name="seen"),),
+    fusion=Line(name="reciprocal-rank", pool=200),
+    steps=(Line(name="capped", column="artist", at_most=2), Line(name="diverse", length=20, depth=100)),
+    ladder=(Line(name="popular"),),
+)
+"""Some 500 candidates of three sources, two rules."""
+
+
+def _synthetic(settings: Settings, items: int, users: int) -> list[str]:
+    """A release whose vectors are shaped as factors are, with histories near each user's taste."""
+    rng = np.random.default_rng(0)
+    vectors, _ = synthetic("{}x{}".format(*shape_of(f"{items}x64")))
+    directions = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    names = Vocabulary.of([f"i{row}" for row in range(items)])
+    people = Vocabulary.of([f"u{row}" for row in range(users)])
+    fold = LeastSquares.of(vectors, LeastSquaresRule(alpha=10, regularization=10))
+    history = _histories(items, users, rng)
+    built, reports = {}, {}
+    for name, over in ((ITEMS_INDEX, vectors), (SIMILAR_INDEX, directions)):
+        queries = over[rng.permutation(items)[:1000]]
+        built[name], told = indexes.build(over, queries, rng=rng, backend="faiss-ivf" if items > 50_000 else "exact")
+        reports[name] = told.as_dict()
+    lists = {"together": _lists(items, rng)}
+    release = ReleaseStore(settings.releases.folder)
+    now = datetime.now(UTC)
+    engine = Engine.of(
+        release.new_id(now),
+        items=names,
+        fold=fold,
+        directions=directions,
+        lists=lists,
+        catalogue=_catalogue(names, rng),
+        popularity=np.bincount(history.rows, minlength=items).astype(np.float32),
+        users=Users(people, fold_all(history, fold), history, names, settings.train.recent_items),
+        indexes=built,
+        card=card_of(fold, lists, settings.train.recent_items, USUAL_KINDS),
+        surfaces={HOME: HOME_SURFACE, SIMILAR: Surface(sources=(Line(name="nearest", index=SIMILAR_INDEX),))},
+    )
+    manifest = Manifest(
+        id=engine.id,
+        created=now,
+        lineage={"data": {"name": f"synthetic:{items}x64", "window": None, "sha256": ""}},
+        counts={"users": users, "items": items, "events": len(history.rows)},
+        metrics={},
+        indexes=reports,
+        gate=GateReport(passed=True, findings=(), forced=False),
+        files={},
+    )
+    with release.publishing(), release.staging(engine.id) as staged:
+        engine.save(staged)
+        release.commit(staged, manifest)
+    asyncio.run(_states(settings, engine))
+    release.promote(engine.id, now=now)
+    return people.ids(rng.permutation(users).astype(np.int32))
+
+
+async def _states(settings: Settings, engine: Engine) -> None:
+    async with open_store(settings.state) as store:
+        await write_states(store, engine.users, engine.id)
+
+
+def _histories(items: int, users: int, rng: np.random.Generator) -> History:
+    """:data:`TAKEN` different items for each user, some far oftener than others."""
+    drawn = (items * rng.random((users, 2 * TAKEN)) ** 2).astype(np.int32)
+    rows = np.concatenate([np.unique(line)[:TAKEN] for line in drawn])
+    lengths = np.array([min(TAKEN, len(np.unique(line))) for line in drawn])
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    times = np.full(len(rows), 1_760_000_000, np.int64)
+    return History(indptr, rows, np.ones(len(rows), np.float32), times)
+
+
+def _lists(items: int, rng: np.random.Generator) -> ItemLists:
+    """Lists of items at random: how long it takes to add them up does not depend on which they are."""
+    rows: Int32 = rng.integers(0, items, (items, NEIGHBOURS), dtype=np.int32)
+    weights: Float32 = rng.random((items, NEIGHBOURS), dtype=np.float32)
+    return ItemLists(rows, weights)
+
+
+def _catalogue(names: Vocabulary, rng: np.random.Generator) -> Catalogue:
+    artists = rng.integers(0, max(1, len(names) // ARTISTS), len(names))
+    return Catalogue(
+        pa.table(
+            {
+                "item_id": pa.array(list(names), pa.string()),
+                "title": pa.array([f"Title {row}" for row in range(len(names))], pa.string()),
+                "artist": pa.array([f"a{artist}" for artist in artists], pa.string()),
+            }
+        )
+    )
