@@ -176,7 +176,7 @@ class RankerSettings(Section):
 
     depth: int = Field(default=200, ge=1)
     """How many candidates are put in order."""
-    pool: int = Field(default=200, ge=20)
+    pool: int = Field(default=200, ge=1)
     """How many items each source proposes."""
     cuts: int = Field(default=3, ge=1)
     """At how many times the log is cut, each ``train.test_share`` of the rest earlier; the model is fitted for each."""
@@ -189,7 +189,7 @@ class RankerSettings(Section):
     leaves: int = Field(default=15, ge=2, le=64)
     """Of each tree."""
     learning_rate: float = Field(default=0.05, gt=0, le=1)
-    least_rows: int = Field(default=50, ge=1)
+    least_rows: int = Field(default=100, ge=1)
     """Candidates in each leaf, at least."""
     l2: float = Field(default=1.0, ge=0)
     """Penalty on what a leaf says."""

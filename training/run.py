@@ -42,8 +42,9 @@ from training.maps import mapper_of
 from training.models import Learned, Model
 from training.models.popular import popularity_of
 from training.progress import Unwatched, Watcher
+from training.ranker import Tried, ranked_release, try_ranker
 
-LIBRARIES = ("faiss-cpu", "implicit", "numpy", "pandas", "scipy")
+LIBRARIES = ("faiss-cpu", "implicit", "lightgbm", "numpy", "pandas", "scipy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +82,19 @@ def train(
         catalogue = Catalogue.of(log.items, data.items)
         items = describe_items(catalogue, settings, watcher)
         rng = np.random.default_rng(settings.train.seed)
-        metrics, split, choice = measure(data, model, settings, watcher, items)
+        metrics, split, choice, measured = measure(data, model, settings, watcher, items)
         watcher.note(split.description)
+        tried = None
+        if settings.ranker is not None:
+            tried = try_order(measured, split, catalogue, model, settings, watcher, items, choice)
+            metrics = {**metrics, **({"pipeline": tried.means} if tried.used else {}), "ranker": tried.report}
         engine, index_reports = fit(
             data, catalogue, log, model, settings, rng, watcher, store.new_id(now), label="", items=items, choice=choice
         )
+        if tried is not None and tried.used:
+            with watcher.stage("rank"):
+                engine, told = ranked_release(engine, tried, data, catalogue, settings)
+            metrics["ranker"] |= told
         manifest = Manifest(
             id=engine.id,
             created=now,
@@ -137,11 +146,11 @@ def content_rng(settings: Settings) -> np.random.Generator:
 
 def measure(
     data: Interactions, model: Model, settings: Settings, watcher: Watcher, items: Described | None = None
-) -> tuple[dict[str, Any], Split, Choice | None]:
+) -> tuple[dict[str, Any], Split, Choice | None, Engine]:
     """Fit on the older part of the log, judge the served lists by the newer: metrics of pipeline and popularity.
 
     With ``items`` the pipeline has content, a validation part of the older part chooses how much that counts, and the
-    same without it is judged too.
+    same without it is judged too. Also the engine that was judged.
     """
     share = settings.train.test_share
     rng = np.random.default_rng(settings.train.seed)
@@ -158,7 +167,7 @@ def measure(
         reports = {name: evaluate(asked, split) for name, asked in (("pipeline", engine), ("popularity", baseline))}
     metrics: dict[str, Any] = {name: report.means() for name, report in reports.items()}
     if items is None or settings.content is None:
-        return metrics, split, None
+        return metrics, split, None, engine
     chance = content_rng(settings)
     with watcher.stage("validate content") as progress:
         choice = chosen(
@@ -182,7 +191,37 @@ def measure(
         "with": by_items(with_content),
         "without": by_items(reports["pipeline"]),
     }
-    return {**metrics, "pipeline": with_content.means()}, split, choice
+    return {**metrics, "pipeline": with_content.means()}, split, choice, engine
+
+
+def try_order(
+    engine: Engine,
+    split: Split,
+    catalogue: Catalogue,
+    model: Model,
+    settings: Settings,
+    watcher: Watcher,
+    items: Described | None,
+    choice: Choice | None,
+) -> Tried:
+    """Learn an order of candidates inside the older part of the log, judge it by the newer beside the fusion's."""
+
+    def fitted(part: Interactions) -> Engine:
+        rng, quiet = np.random.default_rng(settings.train.seed), Unwatched()
+        learned, content = learn(part, model, settings, rng, quiet, ""), None
+        if items is not None and choice is not None:
+            learned, content = add_content(learned, part, catalogue, settings, quiet, "", items=items, choice=choice)
+        return engine_of(learned, part, catalogue, settings, rng, "cut", kinds={}, content=content)[0]
+
+    with watcher.stage("rank (held out)") as progress:
+        tried = try_ranker(engine, split, fitted, catalogue, settings, progress)
+    if tried.used:
+        watcher.note("the ranker is used: its lists beat those of the fusion")
+    else:
+        watcher.note(
+            f"the ranker is not used, lists stay as the fusion makes them: {'; '.join(tried.report['findings'])}"
+        )
+    return tried
 
 
 def by_items(report: Report) -> dict[str, dict[str, float | None]]:

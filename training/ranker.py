@@ -1,0 +1,368 @@
+"""LambdaMART over what the sources propose: ``[ranker]``.
+
+The log is cut in time several times. What was known before a cut gives the engine, its sources the candidates and
+its state the features; what happened until the next cut gives the labels. So nothing that a feature sees is younger
+than the moment it is asked at, and negatives are what a user would have been shown in place of what they took.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from recsys.arrays import Bool, Float32, Float64, Int32, Int64
+from recsys.assembly import HOME, Engine
+from recsys.candidates import Candidates
+from recsys.catalogue import Catalogue
+from recsys.errors import DataError, TrainingError
+from recsys.evaluation import evaluate
+from recsys.features import features_of, names_of
+from recsys.interactions import Interactions
+from recsys.pipeline import Line, Surface
+from recsys.ranking import Card, Ranker, sigmoid
+from recsys.retrieval import Query
+from recsys.settings import RankerSettings, Settings
+from recsys.splits import Split, hold_out
+from training.facts import facts_of
+from training.gate import judge_ranker
+from training.models import Progress, silent
+
+CHUNK = 256
+"""Users asked for at once."""
+WITHOUT, FUSED, RANKED = "what is served without it", "rank fusion of the same candidates", "the ranker"
+"""What is compared: the first two are what it has to beat."""
+BINS = 10
+"""Parts of the examples, alike in number, over which a probability is compared with what happened."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """Candidates of g groups, one a user and cut, with what became of them; m in all.
+
+    ``rows``: float32 (m, features). ``labels``: bool (m,), whether the user took the item until the next cut.
+    ``sizes``: int64 (g,), candidates of each group, one after the other. ``users``: int32 (g,).
+    """
+
+    rows: Float32
+    labels: Bool
+    sizes: Int64
+    users: Int32
+
+    @classmethod
+    def joined(cls, parts: Sequence[Examples]) -> Examples:
+        """All of them, one after the other."""
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__))
+
+    def of(self, groups: Bool) -> Examples:
+        """Those of some groups, bool (g,)."""
+        kept = np.repeat(groups, self.sizes)
+        return Examples(self.rows[kept], self.labels[kept], self.sizes[groups], self.users[groups])
+
+
+def ranked_surface(home: Surface, settings: RankerSettings, *, ranker: bool = True) -> Surface:
+    """The home surface with ``popular`` beside its sources, fused by rank, and with the ranker or without."""
+    sources = home.sources
+    if all(line.name != "popular" for line in sources):
+        sources = (*sources, Line(name="popular"))
+    line = Line.model_validate({"name": "learned", "depth": settings.depth}) if ranker else None
+    fusion = Line.model_validate({"name": "reciprocal-rank", "pool": settings.pool})
+    return home.model_copy(update={"sources": sources, "fusion": fusion, "ranker": line})
+
+
+def with_candidates(engine: Engine, known: Interactions, catalogue: Catalogue, settings: RankerSettings) -> Engine:
+    """The engine with facts of items, whose home surface makes what a ranker is given; it has none yet."""
+    home = ranked_surface(engine.surfaces[HOME], settings, ranker=False)
+    return engine.ranked(None, facts_of(known, catalogue), home)
+
+
+def feature_names(engine: Engine) -> tuple[str, ...]:
+    """The features that there are on an engine's home surface."""
+    return names_of(engine.parts, [line.called for line in engine.surfaces[HOME].sources])
+
+
+def candidates_of(
+    engine: Engine, users: Int32, now: datetime, settings: RankerSettings
+) -> tuple[list[Query], Candidates]:
+    """What the ranker of the home surface is given to order for these users: the queries, and (users, depth)."""
+    queries = [engine.resolver.known(state.user, state, now) for state in engine.users.states(users)]
+    return queries, engine.recommenders[HOME].retrieve(queries, settings.pool).top(settings.depth)
+
+
+def examples_of(
+    engine: Engine, split: Split, names: Sequence[str], settings: RankerSettings, rng: np.random.Generator
+) -> Examples:
+    """What an engine that knows ``split.train`` proposes at the cut, and whether it was taken in ``split.test``.
+
+    Of users who took to anything new after the cut, at most ``settings.users``. Every candidate that was not taken is
+    a negative, none is drawn: so the examples are what serving will see, and a score can be a probability.
+    """
+    new = split.test.matrix()
+    new = (new - new.multiply(split.known.seen())).tocsr()
+    new.eliminate_zeros()
+    able = np.flatnonzero(np.diff(new.indptr))
+    users = np.sort(rng.permutation(able)[: settings.users]).astype(np.int32)
+    if not len(users):
+        raise TrainingError("nobody took anything new after the cut: there is nothing to learn an order from")
+    now = datetime.fromtimestamp(int(split.test.time.min()), UTC)
+    rows, labels, sizes = [], [], []
+    for start in range(0, len(users), CHUNK):
+        part = users[start : start + CHUNK]
+        queries, candidates = candidates_of(engine, part, now, settings)
+        filled = candidates.filled
+        rows.append(features_of(names, queries, candidates, engine.parts)[filled])
+        taken = np.asarray(new[part].toarray() > 0)
+        labels.append(np.take_along_axis(taken, np.maximum(candidates.rows, 0), axis=1)[filled])
+        sizes.append(filled.sum(axis=1))
+    return Examples(np.concatenate(rows), np.concatenate(labels), np.concatenate(sizes).astype(np.int64), users)
+
+
+def windows_of(
+    data: Interactions,
+    fit: Callable[[Interactions], Engine],
+    catalogue: Catalogue,
+    settings: RankerSettings,
+    share: float,
+    rng: np.random.Generator,
+    progress: Progress = silent,
+) -> tuple[tuple[str, ...], list[Examples]]:
+    """Examples of several cuts: each sets the newest ``share`` of the events aside, the next one that of the rest.
+
+    ``fit``: what makes an engine of events. Also the names of the features. TrainingError where no cut gives any.
+    """
+    names: tuple[str, ...] = ()
+    windows: list[Examples] = []
+    reason: Exception | None = None
+    for cut in range(settings.cuts):
+        try:
+            split = hold_out(data, share, rng)
+            engine = with_candidates(fit(split.train), split.train, catalogue, settings)
+            names = names or feature_names(engine)
+            windows.append(examples_of(engine, split, names, settings, rng))
+        except (DataError, TrainingError) as error:
+            reason = error
+            break
+        progress((cut + 1) / settings.cuts)
+        data = split.train
+    if not windows:
+        raise TrainingError(f"no cut gives a ranker anything to learn from: {reason}")
+    return names, windows
+
+
+def grow(
+    examples: Examples,
+    names: Sequence[str],
+    settings: RankerSettings,
+    seed: int,
+    threads: int,
+    progress: Progress = silent,
+) -> tuple[Ranker, dict[str, Any]]:
+    """LambdaMART, Burges (2010); users held out, fold by fold, say how many trees it has and what probability a sum is.
+
+    Also what is to be told of it. With one thread the same examples and seed give the same ranker. TrainingError if
+    nothing can be learned.
+    """
+    folds = _folds(examples, settings.folds, np.random.default_rng(seed))
+    if not all(examples.labels[np.repeat(folds == fold, examples.sizes)].any() for fold in range(settings.folds)):
+        raise TrainingError(
+            f"{int(examples.labels.sum())} of {len(examples.labels):,} candidates in {len(examples.sizes):,} lists "
+            f"were taken: too few to learn an order from in {settings.folds} folds"
+        )
+    boosters, curves = [], []
+    for fold in range(settings.folds):
+        learn, judge = examples.of(folds != fold), examples.of(folds == fold)
+        booster, curve = _boosted(learn, judge, settings, seed, threads, settings.trees)
+        boosters.append(booster)
+        curves.append(curve)
+        progress((fold + 1) / (settings.folds + 1))
+    quality = np.average(curves, axis=0, weights=np.bincount(folds, minlength=settings.folds))
+    trees = int(quality.argmax()) + 1
+    sums = np.empty(len(examples.labels))
+    for fold, booster in enumerate(boosters):
+        slots = np.repeat(folds == fold, examples.sizes)
+        sums[slots] = booster.predict(examples.rows[slots], raw_score=True, num_iteration=trees, num_threads=threads)
+    slope, offset = platt(sums, examples.labels)
+    if not slope > 0:
+        raise TrainingError("the ranker orders the candidates of users that it never saw no better than chance")
+    booster, _ = _boosted(examples, None, settings, seed, threads, trees)
+    progress(1.0)
+    ranker = Ranker.of(booster.model_to_string(), Card(features=tuple(names), slope=slope, offset=offset))
+    gains = booster.feature_importance("gain")
+    shares = gains / max(float(gains.sum()), 1e-12)
+    return ranker, {
+        "trees": trees,
+        "ndcg@10 of folds": round(float(quality.max()), 6),
+        "groups": len(examples.sizes),
+        "rows": len(examples.labels),
+        "taken": int(examples.labels.sum()),
+        "importance": {names[at]: round(float(shares[at]), 4) for at in np.argsort(-shares, kind="stable")},
+    }
+
+
+def platt(sums: Float64, labels: Bool) -> tuple[float, float]:
+    """Slope and offset of the sigmoid under which ``labels`` are likeliest, float64 (m,) and bool (m,).
+
+    Platt (1999): targets a little within 0 and 1, so that a separable sample has an answer. By Newton's method.
+    """
+    taken = int(labels.sum())
+    target = np.where(labels, (taken + 1) / (taken + 2), 1 / (len(labels) - taken + 2))
+    centre, spread = float(sums.mean()), float(sums.std()) or 1.0
+    columns = np.stack([(sums - centre) / spread, np.ones(len(sums))], axis=1)
+    weights = np.array([0.0, np.log((taken + 1) / (len(labels) - taken + 1))])
+    for _ in range(100):
+        probability = sigmoid(columns @ weights)
+        gradient = columns.T @ (probability - target)
+        curvature = (columns * (probability * (1 - probability))[:, None]).T @ columns + 1e-9 * np.eye(2)
+        step = np.linalg.solve(curvature, gradient)
+        weights = weights - step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12))
+        if np.abs(step).max() < 1e-9:
+            break
+    slope = float(weights[0] / spread)
+    return slope, float(weights[1] - slope * centre)
+
+
+def calibration(ranker: Ranker, examples: Examples) -> dict[str, float]:
+    """How far probabilities are from what happened, on examples that it never saw.
+
+    "predicted" and "observed": the mean probability and the share that was taken; "error": mean distance of the two
+    over ten parts of the examples, alike in number, by probability.
+    """
+    said = ranker.score(examples.rows).astype(np.float64)
+    order = np.argsort(said, kind="stable")
+    parts = [part for part in np.array_split(order, BINS) if len(part)]
+    apart = [abs(said[part].mean() - examples.labels[part].mean()) * len(part) for part in parts]
+    return {
+        "predicted": round(float(said.mean()), 5),
+        "observed": round(float(examples.labels.mean()), 5),
+        "error": round(float(sum(apart) / len(said)), 5),
+    }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tried:
+    """A ranker that was measured on events that it never saw, and what is needed to learn it again from all of them.
+
+    ``means``: what its lists were measured to be, as :meth:`recsys.evaluation.Report.means` has it. ``report``: for the
+    manifest. ``examples``: of all cuts, those that judged it among them. Without examples none could be learned.
+    """
+
+    used: bool
+    means: dict[str, Any]
+    report: dict[str, Any]
+    names: tuple[str, ...]
+    examples: Examples | None
+
+
+def try_ranker(
+    engine: Engine,
+    split: Split,
+    fit: Callable[[Interactions], Engine],
+    catalogue: Catalogue,
+    settings: Settings,
+    progress: Progress = silent,
+) -> Tried:
+    """Learn a ranker inside ``split.train``, which ``engine`` was made of, and judge it by ``split.test``.
+
+    It is used if its lists beat both those of the engine as it is and rank fusion of the same candidates, by NDCG@10
+    with intervals that lie above 0.
+    """
+    section = settings.ranker or RankerSettings()
+    rng = np.random.default_rng(settings.train.seed)
+    threads = settings.train.threads
+    try:
+        names, windows = windows_of(
+            split.train, fit, catalogue, section, settings.train.test_share, rng, lambda share: progress(share * 0.6)
+        )
+        joined = Examples.joined(windows)
+        ranker, told = grow(
+            joined, names, section, settings.train.seed, threads, lambda share: progress(0.6 + share * 0.2)
+        )
+        fused = with_candidates(engine, split.train, catalogue, section)
+        newest = examples_of(fused, split, names, section, rng)
+    except TrainingError as error:
+        return Tried(False, {}, {"used": False, "findings": [str(error)]}, (), None)
+    ranked = finished(fused, ranker, section)
+    lists = {WITHOUT: engine, FUSED: fused, RANKED: ranked}
+    reports = {}
+    for place, (name, asked) in enumerate(lists.items()):
+        reports[name] = evaluate(asked, split)
+        progress(0.8 + 0.06 * (place + 1))
+    metric = "ndcg@10"
+    values = {name: report.values[metric] for name, report in reports.items()}
+    findings, against = judge_ranker(values[RANKED], {name: values[name] for name in (WITHOUT, FUSED)}, rng)
+    report = {
+        "used": not findings,
+        "findings": list(findings),
+        metric: {name: report.means()[metric]["all"] for name, report in reports.items()},
+        "against": against,
+        "calibration": calibration(ranker, newest),
+        **told,
+    }
+    return Tried(not findings, reports[RANKED].means(), report, names, Examples.joined([newest, *windows]))
+
+
+def finished(candidates: Engine, ranker: Ranker, settings: RankerSettings) -> Engine:
+    """An engine of :func:`with_candidates`, with the ranker."""
+    facts = candidates.parts.facts
+    if facts is None:
+        raise ValueError("the engine holds no facts of items: make it by with_candidates")
+    return candidates.ranked(ranker, facts, ranked_surface(candidates.surfaces[HOME], settings))
+
+
+def ranked_release(
+    engine: Engine, tried: Tried, data: Interactions, catalogue: Catalogue, settings: Settings
+) -> tuple[Engine, dict[str, Any]]:
+    """The engine of all events with a ranker learned from all cuts, if it was good enough; and what is told of it."""
+    section = settings.ranker or RankerSettings()
+    if not tried.used or tried.examples is None:
+        return engine, {}
+    ranker, told = grow(tried.examples, tried.names, section, settings.train.seed, settings.train.threads)
+    return finished(with_candidates(engine, data, catalogue, section), ranker, section), told
+
+
+def _folds(examples: Examples, folds: int, rng: np.random.Generator) -> Int64:
+    """Which fold judges each group, int64 (g,): all groups of a user the same one."""
+    users, at = np.unique(examples.users, return_inverse=True)
+    return rng.permutation(np.arange(len(users)) % folds)[at]
+
+
+def _boosted(
+    learn: Examples, judge: Examples | None, settings: RankerSettings, seed: int, threads: int, trees: int
+) -> tuple[Any, list[float]]:
+    """A booster of so many trees, and NDCG@10 of the groups that judge after each."""
+    import lightgbm as lgb  # noqa: PLC0415  it takes a second, and only who trains a ranker needs it
+
+    data = lgb.Dataset(learn.rows, learn.labels.astype(np.int32), group=learn.sizes, free_raw_data=True)
+    judges = []
+    if judge is not None:
+        judges.append(data.create_valid(judge.rows, judge.labels.astype(np.int32), group=judge.sizes))
+    curve: dict[str, Any] = {}
+    options = {
+        "objective": "lambdarank",
+        "lambdarank_truncation_level": settings.truncation,
+        "metric": "ndcg",
+        "eval_at": [10],
+        "num_leaves": settings.leaves,
+        "learning_rate": settings.learning_rate,
+        "min_data_in_leaf": settings.least_rows,
+        "lambda_l2": settings.l2,
+        "feature_fraction": settings.features,
+        "max_bin": settings.bins,
+        "num_threads": threads,
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbosity": -1,
+    }
+    booster = lgb.train(
+        options,
+        data,
+        trees,
+        valid_sets=judges,
+        valid_names=["judge"] if judges else None,
+        callbacks=[lgb.record_evaluation(curve)] if judges else None,
+    )
+    return booster, curve["judge"]["ndcg@10"] if judges else []
