@@ -309,18 +309,22 @@ def test_tags_stand_with_articles_in_one_citeulike_and_articles_with_tags_in_the
             **{f"citeulike-a/heater_{part}.csv": pairs.format(at) for at, part in enumerate(("train", "vali", "test"))},
             "citeulike-a/item-tag.dat": "2 1 0\n0\n1 1\n",
             "citeulike-a/tags.dat": "graph\nnext\u2028line\n",
+            "citeulike-a/citations.dat": "2 1 2\n1 0\n1 0\n",
             "citeulike-t/users.dat": "1 1\n0\n",
             "citeulike-t/mult.dat": "2 1:2 0:1\n0\n",
             "citeulike-t/vocabulary.dat": "xylem\nphloem",
             "citeulike-t/tag-item.dat": "2 1 0\n1 1\n",
             "citeulike-t/tags.dat": "graph\ntree",
+            "citeulike-t/citations.dat": "0\n0\n",
         },
     )
     first, second = load("citeulike-a", there), load("citeulike-t", there)
     assert first.items["tags"].tolist() == [["next\u2028line", "graph"], [], ["next\u2028line"]]
+    assert first.items["citations"].tolist() == [["1", "2"], ["0"], ["0"]]
     assert first.test[["item_id", "part"]].to_numpy().tolist() == [["1", "vali"], ["2", "test"]]
     assert second.items["tags"].tolist() == [["graph"], ["graph", "tree"]]
     assert second.items["text"].tolist() == ["phloem phloem xylem", ""]
+    assert second.items["citations"].tolist() == [[], []]
     assert second.events[["user_id", "item_id"]].to_numpy().tolist() == [["0", "1"]]
 
 

@@ -1,6 +1,7 @@
 """Articles in personal libraries (Wang & Blei 2011), in the item-cold-start split of Heater (Zhu et al. 2020).
 
 3,396 articles occur in no training event. ``test`` holds them all; its column ``part`` says ``vali`` or ``test``.
+``citations`` are the ids of the articles that cite an article or that it cites; the file does not say which.
 """
 
 from __future__ import annotations
@@ -24,9 +25,14 @@ def _read(folder: Path) -> Log:
     folder /= "citeulike-a"
     tagged = read_ragged(folder / "item-tag.dat", counted=True)
     names = pd.Series((folder / "tags.dat").read_text("utf-8").removesuffix("\n").split("\n"))
+    cited = read_ragged(folder / "citations.dat", counted=True)
     total = len(tagged.lengths)
     items = pd.DataFrame(
-        {"item_id": ids(np.arange(total)), "tags": grouped(tagged.owners, names.iloc[tagged.values], total)}
+        {
+            "item_id": ids(np.arange(total)),
+            "tags": grouped(tagged.owners, names.iloc[tagged.values], total),
+            "citations": grouped(cited.owners, ids(cited.values), total),
+        }
     )
     parts = [_part(folder / f"heater_{part}.csv", part=part) for part in ("vali", "test")]
     test = pd.concat(parts, ignore_index=True)
@@ -44,6 +50,7 @@ DATASET = Dataset(
         "citeulike-a/heater_test.csv",
         "citeulike-a/item-tag.dat",
         "citeulike-a/tags.dat",
+        "citeulike-a/citations.dat",
     ),
     users=5_551,
     items=16_980,

@@ -1,6 +1,7 @@
 """Articles in personal libraries, with the words of title and abstract (Wang, Chen & Li 2013).
 
 ``text`` is the bag of words, each as often as it was counted: the order of the words is lost.
+``citations`` are the ids of the articles that cite an article or that it cites; the file does not say which.
 391 of the articles are in nobody's library.
 """
 
@@ -38,11 +39,13 @@ def _read(folder: Path) -> Log:
     # a row of this file is a tag: the other way round than in citeulike-a
     tagged = read_ragged(folder / "tag-item.dat", counted=True)
     tags = pd.Series(_names(folder / "tags.dat")).iloc[tagged.owners]
+    cited = read_ragged(folder / "citations.dat", counted=True)
     items = pd.DataFrame(
         {
             "item_id": ids(np.arange(len(texts))),
             "text": pd.Series(texts, dtype="str"),
             "tags": grouped(tagged.values, tags, len(texts)),
+            "citations": grouped(cited.owners, ids(cited.values), len(texts)),
         }
     )
     return Log("citeulike-t", events(libraries.owners, libraries.values, "save"), items, {"save": Kind()})
@@ -53,7 +56,7 @@ DATASET = Dataset(
     title="CiteULike-t: saved articles with their words",
     home="https://github.com/js05212/citeulike-t",
     terms="none stated; research data",
-    files=tuple(f"citeulike-t/{file}.dat" for file in ("users", "mult", "vocabulary", "tag-item", "tags")),
+    files=tuple(f"citeulike-t/{file}.dat" for file in ("users", "mult", "vocabulary", "tag-item", "tags", "citations")),
     users=7_947,
     items=25_975,
     events=134_860,
