@@ -22,7 +22,7 @@ from recsys.errors import DataError, TrainingError
 from recsys.evaluation import evaluate
 from recsys.features import features_of, names_of
 from recsys.interactions import Interactions
-from recsys.pipeline import Line, Surface
+from recsys.pipeline import Answer, Line, Surface
 from recsys.ranking import Card, Ranker, sigmoid
 from recsys.retrieval import Query
 from recsys.settings import RankerSettings, Settings
@@ -84,12 +84,38 @@ def feature_names(engine: Engine) -> tuple[str, ...]:
     return names_of(engine.parts, [line.called for line in engine.surfaces[HOME].sources])
 
 
-def candidates_of(
-    engine: Engine, users: Int32, now: datetime, settings: RankerSettings
-) -> tuple[list[Query], Candidates]:
-    """What the ranker of the home surface is given to order for these users: the queries, and (users, depth)."""
-    queries = [engine.resolver.known(state.user, state, now) for state in engine.users.states(users)]
-    return queries, engine.recommenders[HOME].retrieve(queries, settings.pool).top(settings.depth)
+@dataclass(frozen=True, slots=True, eq=False)
+class Returning:
+    """An engine that is asked by each user when they came back after a cut, knowing what was known at the cut.
+
+    ``times``: int64 (users,), unix seconds of each user's first event after it.
+    """
+
+    engine: Engine
+    times: Int64
+
+    @classmethod
+    def of(cls, engine: Engine, split: Split) -> Returning:
+        """After the cut of ``split``; those who did not come back are asked at the cut."""
+        times = np.full(len(split.test.users), split.test.time.min(initial=np.iinfo(np.int64).max))
+        # Events come in the order of time, so the first of a user is the last that is written.
+        times[split.test.user[::-1]] = split.test.time[::-1]
+        return cls(engine, times)
+
+    def queries(self, users: Int32) -> list[Query]:
+        """What each of these users asks."""
+        times = [datetime.fromtimestamp(time, UTC) for time in self.times[users].tolist()]
+        states = zip(self.engine.users.states(users), times, strict=True)
+        return [self.engine.resolver.known(state.user, state, now) for state, now in states]
+
+    def recommend(self, users: Int32, k: int, now: datetime) -> Answer:  # noqa: ARG002  each has a time of their own
+        """The k best items for each user."""
+        return self.engine.recommenders[HOME].recommend(self.queries(users), k)
+
+    def candidates(self, users: Int32, settings: RankerSettings) -> tuple[list[Query], Candidates]:
+        """What the ranker of the home surface is given to order: the queries, and (users, depth)."""
+        queries = self.queries(users)
+        return queries, self.engine.recommenders[HOME].retrieve(queries, settings.pool).top(settings.depth)
 
 
 def examples_of(
@@ -107,11 +133,11 @@ def examples_of(
     users = np.sort(rng.permutation(able)[: settings.users]).astype(np.int32)
     if not len(users):
         raise TrainingError("nobody took anything new after the cut: there is nothing to learn an order from")
-    now = datetime.fromtimestamp(int(split.test.time.min()), UTC)
+    returning = Returning.of(engine, split)
     rows, labels, sizes = [], [], []
     for start in range(0, len(users), CHUNK):
         part = users[start : start + CHUNK]
-        queries, candidates = candidates_of(engine, part, now, settings)
+        queries, candidates = returning.candidates(part, settings)
         filled = candidates.filled
         rows.append(features_of(names, queries, candidates, engine.parts)[filled])
         taken = np.asarray(new[part].toarray() > 0)
@@ -288,7 +314,7 @@ def try_ranker(
     lists = {WITHOUT: engine, FUSED: fused, RANKED: ranked}
     reports = {}
     for place, (name, asked) in enumerate(lists.items()):
-        reports[name] = evaluate(asked, split)
+        reports[name] = evaluate(Returning.of(asked, split), split)
         progress(0.8 + 0.06 * (place + 1))
     metric = "ndcg@10"
     values = {name: report.values[metric] for name, report in reports.items()}
