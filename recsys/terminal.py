@@ -45,6 +45,8 @@ def print_release(console: Console, release: Release) -> None:
             shown = ("–" if number is None else f"{number:.4f}" for number in (value, theirs))
             accuracy.add_row(f"{metric.upper()} {segment}", f"{users:,}", *shown)
     console.print(accuracy)
+    if content := manifest.metrics.get("content"):
+        print_content(console, content)
 
     built = Table("index", "backend", "items × d", "recall@10", "recall@100", "one query", "build", "bytes")
     for name, report in manifest.indexes.items():
@@ -58,6 +60,17 @@ def print_release(console: Console, release: Release) -> None:
             f"{report['bytes']:,}",
         )
     console.print(built)
+
+
+def print_content(console: Console, content: Mapping[str, Any]) -> None:
+    """What content brings cold items and costs warm ones, and of how many items nothing is known."""
+    title = f"content: prior {content['prior']:g}, κ {content['kappa']:g}"
+    table = Table("held out, by item", "", "overall", "warm", "cold", title=title, title_justify="left")
+    for metric in content["with"]:
+        for place, part in enumerate(("with", "without")):
+            table.add_row("" if place else metric, part, *_shown(content[part][metric], "overall", "warm", "cold"))
+    console.print(table)
+    console.print(", ".join(f"{count:,} items: {what}" for what, count in content["items"].items()), style="dim")
 
 
 def verdict(gate: GateReport) -> str:
