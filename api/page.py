@@ -9,7 +9,7 @@ import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
 
-from api.routes import NEVER_KEPT, engine_of, state_of
+from api.routes import NEVER_KEPT, engine_of, engine_with, state_of
 from api.schemas import Id, UserInPath
 from recsys.arrays import Int32
 from recsys.assembly import HOME
@@ -59,7 +59,7 @@ async def items(
     limit: Limit = 20,
 ) -> Response:
     """Items described: those with these ``ids``, in their order; or whose title holds ``q``, or id begins with it."""
-    engine = engine_of(request)
+    engine = await engine_with(request, ids or [])
     if ids is not None:
         rows = engine.items.rows(ids)
         return _json({"items": _described(request, rows[rows >= 0])})

@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache, reduce
@@ -91,7 +92,7 @@ async def recommend_anonymous(request: Request, body: RecommendRequest) -> Respo
 @router.get("/items/{item_id:path}/similar", response_model=SimilarAnswer, responses=NOT_FOUND)
 async def similar(request: Request, item_id: ItemId, k: K = 20, filter_: Filters = None) -> Response:
     """The k items most like one item: by who took them, and the fewer did, by their content."""
-    engine = engine_of(request)
+    engine = await engine_with(request, [item_id])
     check_there(engine, item_id)
     row = engine.items.rows([item_id])
     allowed = _allowed(engine, filter_)
@@ -177,6 +178,19 @@ def engine_of(request: Request) -> Engine:
         why = live.refused[1] if live.refused else "no release is promoted: run `recsys train`"
         raise Problem(503, f"nothing can be answered yet: {why}", {"Retry-After": "1"})
     return live.current
+
+
+async def engine_with(request: Request, items: list[str]) -> Engine:
+    """The engine that answers, after a look for changes if there are items that it does not know.
+
+    Whoever has just put one may ask another worker about it.
+    """
+    engine = engine_of(request)
+    if all(engine.holds(item) for item in items):
+        return engine
+    with suppress(StoreError):
+        await live_of(request).catch_up(store_of(request))
+    return engine_of(request)
 
 
 async def state_of(request: Request, engine: Engine, user: str) -> tuple[UserState | None, list[str]]:

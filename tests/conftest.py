@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import hypothesis
 import pytest
+from playwright.sync_api import sync_playwright
 
 from recsys.settings import load_settings
 
@@ -19,6 +20,17 @@ hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
 REPO = Path(__file__).resolve().parent.parent
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(scope="session")
@@ -104,3 +116,13 @@ def address(home):
     """A server that only reading tests share."""
     with served(home) as (address, _):
         yield address
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, for one module: while its loop runs no other can."""
+    assert Path(CHROMIUM).exists(), f"{CHROMIUM} is not there: install it (`apt-get install chromium`)"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()

@@ -41,7 +41,7 @@ BATCH_BYTES = 4 * 2**20
 SCAN_COUNT = 1000
 # How long one batch of a bulk job may take, in seconds; nobody is waiting for a page.
 BULK_TIMEOUT = 30.0
-# How long a change that somebody makes may take, and a look for changes.
+# How long a change that somebody makes may take.
 WRITE_TIMEOUT = 2.0
 # Items whose changes are read at once: one may be long.
 BATCH_ITEMS = 100
@@ -120,16 +120,9 @@ class RedisStore:
         """The states of ``users``, in their order, with vectors of ``release``: one MGET."""
         if not users:
             return []
-        if not self._breaker.allows():
-            raise StoreError(f"{self._address} did not answer a moment ago and is given {REST:g} s to come back")
         vector_key = _vector_keys(release)
         keys = [key(user) for user in users for key in (_state_key, vector_key, _interests_key)]
-        try:
-            stored = await self._answer(self._client.mget(keys), self._timeout)
-        except _UnreachableError:
-            self._breaker.failed()
-            raise
-        self._breaker.succeeded()
+        stored = await self._soon(self._client.mget, keys)
         if not (
             isinstance(stored, list)
             and len(stored) == len(keys)
@@ -207,7 +200,7 @@ class RedisStore:
     async def item_changes(self, since: str = "") -> ItemChanges:
         """What changed after a mark; one GET where nothing did."""
         mark_key, changes_key, order_key = ITEM_KEYS
-        stored = await self._answer(self._client.get(mark_key), WRITE_TIMEOUT)
+        stored = await self._soon(self._client.get, mark_key)
         mark = "" if stored is None else str(stored, "ascii", "replace")
         if mark == since:
             return ItemChanges(mark, (), whole=not mark)
@@ -242,6 +235,18 @@ class RedisStore:
                 yield keys
             if not cursor:
                 return
+
+    async def _soon(self, command: Callable[[Any], Any], argument: Any) -> Any:
+        """What the server answers to what a request waits for; not asked while it rests."""
+        if not self._breaker.allows():
+            raise StoreError(f"{self._address} did not answer a moment ago and is given {REST:g} s to come back")
+        try:
+            stored = await self._answer(command(argument), self._timeout)
+        except _UnreachableError:
+            self._breaker.failed()
+            raise
+        self._breaker.succeeded()
+        return stored
 
     async def _answer(self, command: Any, timeout: float) -> Any:  # noqa: ASYNC109  the deadline is part of the message
         """What the server answers within ``timeout`` seconds, everything that can go wrong as a StoreError."""
