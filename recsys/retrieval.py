@@ -48,6 +48,8 @@ class Query:
     rows that this request does not want, and ``allowed``, the items that it wants; None for all. ``seed``: of what is
     left to chance in its answer. ``times``: int64 (r,), unix seconds of the recent items, empty where nobody knows.
     ``shown``: int32 (m,), item rows, one for each time that they were shown to the user; None where nobody counts.
+    ``shown_times``: int64 (m,), unix seconds of each time, empty where nobody knows. ``context``: int32 (c,), item rows
+    that the request is about: a basket, what plays, what is looked at.
     """
 
     now: datetime
@@ -63,6 +65,8 @@ class Query:
     seed: int = 0
     times: Int64 = field(default_factory=lambda: NO_TIMES)
     shown: Int32 | None = None
+    shown_times: Int64 = field(default_factory=lambda: NO_TIMES)
+    context: Int32 = field(default_factory=lambda: NO_ROWS)
 
 
 class SearchIndex(Protocol):

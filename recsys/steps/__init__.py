@@ -12,6 +12,7 @@ STEPS: Table[PartBuilder] = Table(
         "calibrated": "recsys.steps.calibrated:Calibrated.of",
         "capped": "recsys.steps.capped:Capped.of",
         "content-outlier": "recsys.steps.content_outlier:ContentOutlier.of",
+        "discounted": "recsys.steps.discounted:Discounted.of",
         "dithered": "recsys.steps.dithered:Dithered.of",
         "diverse": "recsys.steps.diverse:Diverse.of",
         "seen": "recsys.steps.seen:Seen.of",
