@@ -5,9 +5,9 @@ Servers never come here. To add an encoding: one function and one line.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,14 +15,11 @@ from recsys.arrays import Float32
 from recsys.encoding import Description, Encoding
 from recsys.tables import Table
 
-if TYPE_CHECKING:
-    import torch
-
 
 class Twin(Protocol):
     """What does in torch, on a device, what :meth:`recsys.encoding.Encoding.encode` does."""
 
-    def __call__(self, encoding: Encoding, items: Sequence[Description], device: torch.device) -> Float32:
+    def __call__(self, encoding: Encoding, items: Sequence[Description], device: Any) -> Float32:
         """Vectors float32 (m, w)."""
         ...
 
@@ -36,12 +33,14 @@ TWINS: Table[Twin] = Table(
 )
 
 
+# By its name, so that training starts without torch where it is not installed.
+DEVICES: Table[Callable[[], Any]] = Table("device", {"fastest": "training.devices:fastest_device"})
+
+
 def encoded(encoding: Encoding, items: Sequence[Description]) -> Float32:
     """Vectors float32 (m, w), by a GPU if there is one, torch is installed, and the encoding has a twin."""
     if encoding.kind in TWINS and find_spec("torch") is not None:
-        from training.devices import fastest_device  # noqa: PLC0415  the extra `deep`
-
-        device = fastest_device()
+        device = DEVICES["fastest"]()
         if device.type != "cpu":
             return np.asarray(TWINS[encoding.kind](encoding, items, device))
     return encoding.encode(items)
