@@ -1,5 +1,6 @@
 """What single steps promise: laws over random lists, and lists worked out by hand."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 from recsys.beyond_accuracy import Shown, calibration, category_mix
 from recsys.candidates import EMPTY, Candidates
 from recsys.catalogue import Catalogue
+from recsys.masks import Mask
 from recsys.retrieval import Parts, Query
 from recsys.steps import STEPS
 from recsys.vocabulary import Vocabulary
@@ -33,7 +35,9 @@ CATALOGUE = Catalogue.of(
     ),
     Vocabulary.of([f"i{row}" for row in range(N)]),
 )
-PARTS = Parts(N, {}, np.ones(N, np.float32), {"similar": UNIT}, catalogue=CATALOGUE)
+PARTS = Parts(N, {}, np.ones(N, np.float32), {"similar": UNIT, "content": UNIT}, catalogue=CATALOGUE)
+FEWER = replace(PARTS, available=Mask.of_rows(range(0, N, 2), N))
+DAY = 86400
 
 
 def ranked(*lists):
@@ -48,6 +52,21 @@ def asked(count=1):
     return [Query(now=NOW, seed=seed, recent=recent, weights=weights) for seed in range(count)]
 
 
+def troubled(count):
+    """Queries that differ in what they have seen, exclude, allow and were shown."""
+    return [
+        replace(
+            query,
+            seen=np.arange(place, dtype=np.int32),
+            excluded=np.array([11 - place], np.int32),
+            allowed=[None, Mask.of_rows(range(place, N), N)][place % 2],
+            shown=np.array([1, 2, 2, 5][place:], np.int32),
+            shown_times=int(NOW.timestamp()) - DAY * np.arange(4 - place),
+        )
+        for place, query in enumerate(asked(count))
+    ]
+
+
 @st.composite
 def lists(draw):
     """Several lists of different items in any order, with holes."""
@@ -59,6 +78,11 @@ def lists(draw):
 
 
 BUILT = {
+    "available": STEPS["available"](FEWER),
+    "content-outlier": STEPS["content-outlier"](PARTS, quantile=0.9),
+    "discounted": STEPS["discounted"](PARTS, rate=0.7),
+    "seen": STEPS["seen"](PARTS),
+    "wanted": STEPS["wanted"](PARTS),
     "diverse": STEPS["diverse"](PARTS, weight=0.6, length=4, depth=8),
     "dithered": STEPS["dithered"](PARTS, epsilon=2.0),
     "calibrated": STEPS["calibrated"](PARTS, column="artists", weight=0.7, length=4, depth=8),
@@ -67,11 +91,15 @@ BUILT = {
 }
 
 
+def test_every_step_is_held_to_the_laws():
+    assert {name.split(" by ")[0] for name in BUILT} == set(STEPS)
+
+
 @pytest.mark.parametrize("step", BUILT.values(), ids=BUILT)
 @given(found=lists())
 @settings(deadline=None)
 def test_a_step_invents_nothing_and_a_batch_is_its_queries_one_by_one(step, found):
-    queries = asked(found.shape[0])
+    queries = troubled(found.shape[0])
     whole = step(queries, found)
     for place, query in enumerate(queries):
         alone = step([query], Candidates(found.rows[[place]], found.scores[[place]], {"als": found.scores[[place]]}))
@@ -161,12 +189,57 @@ def test_a_group_is_capped_and_its_best_stay():
 
 
 @pytest.mark.parametrize(
+    ("curve", "rate", "recovery", "left"),
+    [
+        # Two times, the last ten days ago: by hand, 1 - (1 - count) · time.
+        ("exponential", 0.5, 0.1, 0.7674560),  # count e⁻¹ = 0.3678794, time e⁻¹
+        ("inverse", 0.5, 0.1, 0.75),  # count 1/2, time 1/2
+        ("linear", 0.25, 0.05, 0.75),  # count 1/2, time 1/2
+        ("quadratic", 0.25, 0.05, 0.8125),  # count 1/4, time 1/4
+        ("linear", 0.75, 0, 0.0),  # used up, and never forgotten
+        ("quadratic", 0.75, 0.2, 1.0),  # forgotten after five days
+    ],
+)
+def test_what_was_shown_keeps_what_was_worked_out_by_hand(curve, rate, recovery, left):
+    step = STEPS["discounted"](PARTS, rate=rate, curve=curve, recovery=recovery, recovery_curve=curve)
+    shown, ago = np.array([3, 7, 3], np.int32), np.array([10, 1, 30])
+    query = Query(now=NOW, shown=shown, shown_times=int(NOW.timestamp()) - DAY * ago)
+    found = Candidates(np.array([[7, 3, 4, -1]], np.int32), np.array([[8, 4, -4, EMPTY]], np.float32))
+    after = step([query], found)
+    assert after.rows.tolist() == found.rows.tolist()
+    assert after.scores[0, 1] == pytest.approx(4 * left, abs=1e-5)
+    assert after.scores[0, 2:].tolist() == [-4, EMPTY]
+
+
+@given(
+    times=st.lists(st.tuples(st.integers(0, N - 1), st.integers(0, 400)), min_size=1, max_size=9),
+    more=st.tuples(st.integers(0, N - 1), st.integers(0, 400)),
+    curve=st.sampled_from(["exponential", "inverse", "linear", "quadratic"]),
+    sign=st.sampled_from([-1, 1]),
+)
+def test_once_more_is_never_better_and_a_day_more_is_never_worse(times, more, curve, sign):
+    step = STEPS["discounted"](PARTS, rate=0.3, curve=curve, recovery=0.02, recovery_curve=curve)
+    found = Candidates(np.arange(N, dtype=np.int32)[None], np.full((1, N), sign, np.float32))
+
+    def scores(times, later=0):
+        rows, days = (np.array(part) for part in zip(*times, strict=True))
+        told = {"shown": rows.astype(np.int32), "shown_times": int(NOW.timestamp()) - DAY * (days + later)}
+        return step([Query(now=NOW, **told)], found).scores
+
+    assert (scores(times) <= found.scores).all()
+    assert (scores([*times, more]) <= scores(times) + 1e-6).all()
+    assert (scores(times, later=1) >= scores(times) - 1e-6).all()
+
+
+@pytest.mark.parametrize(
     ("step", "options", "said"),
     [
         ("diverse", {"weight": 2}, "weight is 2: it must lie between 0 and 1"),
         ("diverse", {"length": 0}, "length is 0 and depth 100: 1 ≤ length ≤ depth was wanted"),
-        ("diverse", {"vectors": "content"}, "unknown vectors 'content', choose one of similar"),
+        ("diverse", {"vectors": "audio"}, "unknown vectors 'audio', choose one of content, similar"),
         ("calibrated", {"column": "label", "weight": -1}, "weight is -1: it must lie between 0 and 1"),
+        ("discounted", {"rate": -1}, "rate is -1: at least 0 was wanted"),
+        ("discounted", {"curve": "cubic"}, "unknown curve 'cubic', choose one of exponential, inverse, linear, quad"),
         ("dithered", {"epsilon": 0.5}, "epsilon is 0.5: at least 1 was wanted"),
         ("capped", {"column": "artist"}, "'artist' is none in this catalogue: choose one of artists, label"),
         ("capped", {"column": "artists", "at_most": 0}, "at_most is 0: at least 1 was wanted"),
