@@ -17,8 +17,9 @@ from recsys.comparison import difference, interval, randomization_test
 from recsys.evaluation import Report, evaluate, parse
 from recsys.settings import Settings
 from recsys.splits import Split
+from training.content import learn_content
 from training.models import Model, Progress, silent
-from training.run import engine_of
+from training.run import content_rng, engine_of
 
 ACCURACY = (
     *(f"{metric}@{k}" for metric in ("recall", "ndcg") for k in (10, 20, 50)),
@@ -72,8 +73,16 @@ def measure(
     rng = np.random.default_rng(settings.train.seed)
     start = time.perf_counter()
     learned = model.fit(split.train, rng, threads=settings.train.threads, progress=lambda share: progress(share * 0.7))
+    content = None
+    if settings.content is not None and learned.fold is not None:
+        learned, content = learn_content(
+            learned, split.train, catalogue, settings.content, content_rng(settings), model=model,
+            warm_loss=settings.gate.warm_loss, threads=settings.train.threads,
+        )  # fmt: skip
     fit_s = time.perf_counter() - start
-    engine, _ = engine_of(learned, split.train, catalogue, settings, rng, name, kinds={}, known=split.known)
+    engine, _ = engine_of(
+        learned, split.train, catalogue, settings, rng, name, kinds={}, known=split.known, content=content
+    )
     engine_s = time.perf_counter() - start - fit_s
     peaks = [peak_mb()]
 

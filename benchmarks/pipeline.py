@@ -20,7 +20,7 @@ from training.config import model_of
 from training.data import read_log
 from training.models.popular import Popular
 from training.progress import Watcher
-from training.run import item_ids
+from training.run import check_content, item_ids
 
 PUBLISHED = "published"
 PIPELINE, POPULARITY = "pipeline", "popularity"
@@ -41,6 +41,7 @@ def judge_pipeline(
     share. SettingsError for another name, or if nothing is published.
     """
     model = model_of(settings.model)
+    check_content(settings, model)
     if split is not None and split not in (*SPLITS, PUBLISHED):
         raise SettingsError(unknown_choice("split", split, (*SPLITS, PUBLISHED)))
     log = read_log(settings.data, now=now, environ=environ, watcher=watcher)

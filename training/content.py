@@ -146,22 +146,24 @@ def learn_content(
     model: Model | None = None,
     items: Described | None = None,
     choice: Choice | None = None,
+    warm_loss: float = 0.01,
     threads: int = 0,
     progress: Progress = silent,
 ) -> tuple[Learned, Content]:
     """What was learned with the vectors of all items mixed with what their content says, and the content.
 
     ``learned``: from ``data``. ``items``: of the catalogue, encoded here unless given. ``choice``: of the prior and κ;
-    made here unless given, for which ``model`` must be if one of them is auto. SettingsError for a model without
-    vectors; TrainingError where no item has both content and a vector.
+    made here unless given, for which ``model`` must be if one of them is auto, see :func:`chosen`.
+    SettingsError for a model without vectors; TrainingError where no item has both content and a vector.
     """
     fold = fold_of(learned)
     if items is None:
         items = described(catalogue, settings, rng, threads=threads, progress=lambda share: progress(0.2 * share))
     if choice is None:
         choice = chosen(
-            model, data, items, settings, rng, threads=threads, progress=lambda share: progress(0.2 + 0.5 * share)
-        )
+            model, data, items, settings, rng, warm_loss=warm_loss, threads=threads,
+            progress=lambda share: progress(0.2 + 0.5 * share),
+        )  # fmt: skip
     content = content_of(
         fold, data, items, settings, choice, rng, threads=threads, progress=lambda share: progress(0.7 + 0.3 * share)
     )
