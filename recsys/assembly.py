@@ -37,6 +37,7 @@ from recsys.item_lists import ItemLists
 from recsys.masks import Mask
 from recsys.pipeline import Answer, Line, Recommender, Surface, unseen
 from recsys.ranking import Ranker
+from recsys.recency import Recency
 from recsys.releases import Release
 from recsys.retrieval import (
     CONTENT_INDEX,
@@ -126,7 +127,7 @@ class Engine:
         for name, count in {**counts, **{name: len(part) for name, part in lists.items()}}.items():
             if count != len(items):
                 raise ValueError(f"{name!r} speaks of {count} items, the vocabulary of {len(items)}")
-        order = by_popularity(popularity)
+        order, attributes = by_popularity(popularity), Attributes(catalogue)
         parts = Parts(
             len(items),
             indexes,
@@ -138,6 +139,8 @@ class Engine:
             catalogue=catalogue,
             facts=facts,
             ranker=ranker,
+            attributes=attributes,
+            recency=Recency(len(items), users.history.rows, users.history.times),
         )
         return cls(
             id=release,
@@ -153,7 +156,7 @@ class Engine:
             surfaces=surfaces,
             recommenders={name: Recommender.of(surface, parts) for name, surface in surfaces.items()},
             parts=parts,
-            attributes=Attributes(catalogue),
+            attributes=attributes,
             grow=grow,
         )
 
@@ -186,12 +189,14 @@ class Engine:
         keys = items.row_keys[np.arange(len(self.users.items), len(items))]
         amendment = Amendment(rows, list(said.values()), gone[gone >= 0], keys)
         parts, fold = amendment.of(self.parts, self.resolver.fold, self.grow)
+        catalogue = self.catalogue.amended(dict(zip(rows.tolist(), said.values(), strict=True)))
+        parts = replace(parts, catalogue=catalogue)
         return replace(
             self,
             items=items,
             directions=parts.vectors.get(SIMILAR_INDEX),
             lists=parts.lists,
-            catalogue=self.catalogue.amended(dict(zip(rows.tolist(), said.values(), strict=True))),
+            catalogue=catalogue,
             popularity=parts.popularity,
             resolver=Resolver(items, fold),
             recommenders={name: Recommender.of(surface, parts) for name, surface in self.surfaces.items()},
@@ -201,13 +206,7 @@ class Engine:
 
     def allowed(self, wanted: Filter) -> Mask:
         """The items that fulfil a filter, as they are described now. ValueError for a column that there is not."""
-        found = wanted.mask(self.attributes)
-        if not (said := self.catalogue.described):
-            return found
-        items = len(self.items)
-        fulfil = [row for row, about in said.items() if wanted.holds(about)]
-        found = found.grown(items - found.items)
-        return (found & ~Mask.of_rows(said, items)) | Mask.of_rows(fulfil, items)
+        return self.parts.fulfilling(wanted)
 
     def holds(self, item: str) -> bool:
         """Whether the item is there, known to the release or put since, and not deleted."""

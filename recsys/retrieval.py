@@ -11,12 +11,15 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 
 from recsys.arrays import Float32, Int32, Int64
+from recsys.attributes import Attributes
 from recsys.candidates import Candidates
 from recsys.catalogue import Catalogue
+from recsys.filters import Filter
 from recsys.item_facts import ItemFacts
 from recsys.item_lists import ItemLists
 from recsys.masks import Mask
 from recsys.ranking import Ranker
+from recsys.recency import Recency
 
 NO_ROWS: Int32 = np.zeros(0, np.int32)
 NO_ROWS.flags.writeable = False
@@ -201,7 +204,8 @@ class Parts:
     consumed first, or None where nobody has sorted them yet. ``lists``: name → what goes with each item. ``content``:
     what content vectors are made by. ``available``: the items that may be answered at all; None for every one.
     ``catalogue``: what is known of the items; None where nobody asks. ``facts``: what features ask of items, and
-    ``ranker``: what was learned of ordering candidates; None where a release has none.
+    ``ranker``: what was learned of ordering candidates; None where a release has none. ``attributes``: the columns of
+    the catalogue that was built, and ``recency``: when its items were taken; None where nobody asks.
     """
 
     items: int
@@ -215,11 +219,24 @@ class Parts:
     catalogue: Catalogue | None = None
     facts: ItemFacts | None = None
     ranker: Ranker | None = None
+    attributes: Attributes | None = None
+    recency: Recency | None = None
 
     @property
     def gone(self) -> Int32:
         """The rows that may not be answered, ascending."""
         return NO_ROWS if self.available is None else (~self.available).rows
+
+    def fulfilling(self, wanted: Filter) -> Mask:
+        """The items that fulfil a filter, as they are described now. ValueError for a column that there is not."""
+        if self.attributes is None or self.catalogue is None:
+            raise ValueError("a filter is asked for, and there is no catalogue to look into")
+        found = wanted.mask(self.attributes)
+        if not (said := self.catalogue.described):
+            return found
+        fulfil = [row for row, about in said.items() if wanted.holds(about)]
+        found = found.grown(self.items - found.items)
+        return (found & ~Mask.of_rows(said, self.items)) | Mask.of_rows(fulfil, self.items)
 
 
 def by_popularity(popularity: Float32) -> Int32:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from recsys.arrays import Float64
+from recsys.arrays import Float64, Int32
 from recsys.candidates import EMPTY, Candidates
 from recsys.errors import unknown_choice
 from recsys.retrieval import Parts, Query
@@ -67,16 +67,16 @@ class Discounted:
         left = np.ones(candidates.shape)
         for line, query in enumerate(queries):
             if query.shown is not None and len(query.shown) and candidates.shape[1]:
-                rows, kept = self._kept(query)
+                rows, kept = self._kept(query.shown, query)
                 at = np.minimum(np.searchsorted(rows, candidates.rows[line]), len(rows) - 1)
                 left[line] = np.where(rows[at] == candidates.rows[line], kept[at], 1)
         sizes = np.abs(np.where(candidates.filled, candidates.scores, 0))
         scores = np.where(candidates.filled, candidates.scores - (1 - left) * sizes, EMPTY)
         return Candidates(candidates.rows, scores.astype(np.float32), candidates.signals)
 
-    def _kept(self, query: Query) -> tuple[np.ndarray, Float64]:
+    def _kept(self, shown: Int32, query: Query) -> tuple[Int32, Float64]:
         """The different rows that were shown, ascending, and what is left of their scores, float64 (m,)."""
-        rows, places, counts = np.unique(query.shown, return_inverse=True, return_counts=True)
+        rows, places, counts = np.unique(shown, return_inverse=True, return_counts=True)
         days = np.zeros(len(rows))
         if len(query.shown_times):
             last = np.full(len(rows), np.iinfo(np.int64).min)

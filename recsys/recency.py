@@ -1,0 +1,60 @@
+"""When items were taken, and what of that still counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from recsys.arrays import Float32, Float64, Int32, Int64
+
+DAY = 86400
+BLOCK = 2**20
+"""Histories' entries that are weighed at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recency:
+    """Who took which of n items is m pairs of user and item: the item of each, and when it was last taken.
+
+    ``rows``: int32 (m,); ``times``: int64 (m,), unix seconds, all alike in a log without times. Both may be mapped:
+    nothing is read before somebody asks, and what was asked is kept.
+    """
+
+    items: int
+    rows: Int32
+    times: Int64
+
+    @cached_property
+    def newest(self) -> int:
+        """The time of the newest event; 0 without any."""
+        return int(self.times.max()) if len(self.times) else 0
+
+    def decayed(self, half_life: float) -> Float32:
+        """How often each item was taken, float32 (n,), each time counting half after so many days, and so on.
+
+        Counted back from the newest event: what is served from a release does not fade while nobody trains another.
+        """
+        if half_life not in self._decayed:
+            counts = np.zeros(self.items)
+            for start in range(0, len(self.rows), BLOCK):
+                part = slice(start, start + BLOCK)
+                worth = np.exp2((self.times[part] - self.newest) / (half_life * DAY))
+                counts += np.bincount(self.rows[part], worth, self.items)
+            self._decayed[half_life] = counts.astype(np.float32)
+        return self._decayed[half_life]
+
+    @cached_property
+    def first(self) -> Float64:
+        """When each item was first taken, unix seconds, float64 (n,); nan for one that nobody took.
+
+        By each user's last time with it, which is all that histories keep.
+        """
+        found = np.full(self.items, np.inf)
+        np.minimum.at(found, self.rows, self.times)
+        return np.where(np.isfinite(found), found, np.nan)
+
+    @cached_property
+    def _decayed(self) -> dict[float, Float32]:
+        return {}
