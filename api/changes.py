@@ -68,7 +68,7 @@ async def put_user(request: Request, user_id: UserInPath, body: UserDescription)
     """Keep what a user names as their interests, known or new; an empty list takes them away."""
     engine = engine_of(request)
     await _kept(store_of(request).declare({user_id: body.interests}))
-    understood = engine.understands(tuple(body.interests))
+    understood = await asyncio.to_thread(engine.understands, tuple(body.interests))
     content = {"user_id": user_id, "release": engine.id, "interests": body.interests, "understood": understood}
     return Response(to_json(content), headers=NEVER_KEPT, media_type="application/json")
 

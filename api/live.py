@@ -104,10 +104,11 @@ class Live:
         engine = assemble(release, self._load_index, self._grow)
         if changes:
             engine = engine.amended(changes, mark)
-        # The first search touches pages and starts threads: no request should wait for that.
+        # The first search touches pages and starts threads, the first text opens tables: no request should wait.
         now = datetime.now(UTC)
         some = np.arange(min(len(engine.users.ids), 4), dtype=np.int32)
         queries = [engine.resolver.known(state.user, state, now) for state in engine.users.states(some)]
         for recommender in engine.recommenders.values():
             recommender.recommend([*queries, Query(now=now)], 10)
+        engine.understands(("",))
         return engine, release.manifest.created.timestamp()

@@ -186,7 +186,7 @@ async def engine_with(request: Request, items: list[str]) -> Engine:
     Whoever has just put one may ask another worker about it.
     """
     engine = engine_of(request)
-    if all(engine.holds(item) for item in items):
+    if engine.holds(*items):
         return engine
     with suppress(StoreError):
         await live_of(request).catch_up(store_of(request))

@@ -208,10 +208,11 @@ class Engine:
         """The items that fulfil a filter, as they are described now. ValueError for a column that there is not."""
         return self.parts.fulfilling(wanted)
 
-    def holds(self, item: str) -> bool:
-        """Whether the item is there, known to the release or put since, and not deleted."""
-        row = self.items.rows([item])
-        return bool(row[0] >= 0 and (self.parts.available is None or self.parts.available.holds(row)[0]))
+    def holds(self, *items: str) -> bool:
+        """Whether items are there, known to the release or put since, and not deleted."""
+        rows = self.items.rows(items)
+        there = rows >= 0 if self.parts.available is None else self.parts.available.holds(rows)
+        return bool(there.all())
 
     def placed(self, item: str) -> str:
         """What an item that is there lies by: "learned", "content", "no-information" or, lacking one, "no-encoder"."""

@@ -3,6 +3,7 @@
 Toy Story 2 is taken out of MovieLens, the rest is trained on, and then it is put.
 """
 
+import json
 import subprocess
 import sys
 import time
@@ -72,6 +73,33 @@ def address(trained, serve):
         while any(httpx.get(f"{address}/items/{UNSEEN}/similar").status_code != 200 for _ in range(10)):
             assert time.monotonic() < put + 5, "a worker did not know the film within 5 s"
         yield address
+
+
+SERVING = """
+import asyncio, httpx, json, sys
+from pathlib import Path
+from api.server import worker_app
+from recsys.settings import load_settings
+app = worker_app(load_settings(Path("recsys.toml"), {"RECSYS_STATE_URL": "memory://"}))
+
+async def ask():
+    async with app.router.lifespan_context(app):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+            answer = await client.put("/items/new", json={"title": "Woody", "text": "Toys in a toy store."})
+            assert answer.json()["placed"] == "content", answer.text
+            answer = await client.post("/recommend", json={"history": [], "interests": ["toys"]})
+            assert answer.json()["level"] == "declared-interests", answer.text
+
+asyncio.run(ask())
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+
+
+def test_it_is_placed_without_any_library_that_trains(trained):
+    done = subprocess.run([sys.executable, "-c", SERVING], cwd=trained.folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    modules = set(json.loads(done.stdout))
+    assert not {"torch", "implicit", "lightgbm", "training", "pandera", "pandas", "scipy", "sklearn"} & modules
 
 
 def ids(answer):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from recsys.errors import unknown_choice
 from recsys.retrieval import CONTENT_INDEX, ContentSpace, Parts, Query, SearchIndex
 from recsys.sources.nearest import searched
 
+KEPT = 1024
+"""Interests whose vectors are kept."""
 NOT_SAID = frozenset({"item_id"})
 """What a description has that no interest is."""
 
@@ -25,7 +28,7 @@ class DeclaredInterests:
     """
 
     index: SearchIndex
-    content: ContentSpace
+    encode: Callable[[tuple[str, ...]], Float32]
 
     @classmethod
     def of(cls, parts: Parts, index: str = CONTENT_INDEX) -> DeclaredInterests:
@@ -34,14 +37,16 @@ class DeclaredInterests:
             raise ValueError(unknown_choice("index", index, parts.indexes))
         if parts.content is None:
             raise ValueError("the release has no encoder of content: train it with [content]")
-        return cls(parts.indexes[index], parts.content)
+        content = parts.content
+        # Some encoders take longer than the search, and who comes back asks for the same.
+        return cls(parts.indexes[index], lru_cache(KEPT)(lambda interests: encoded(content, [interests])[0]))
 
     def __call__(self, queries: Sequence[Query], k: int) -> Candidates:
         """The k items nearest to the interests, as far as they are on their side: cosines above 0."""
         named = [place for place, query in enumerate(queries) if query.interests]
         if not named:
             return Candidates.empty(len(queries))
-        vectors = encoded(self.content, [queries[place].interests for place in named])
+        vectors = np.stack([self.encode(queries[place].interests) for place in named])
         known = np.flatnonzero(vectors.any(axis=1))
         found = searched(self.index, [named[at] for at in known], vectors[known], queries, k)
         return found.keep(found.scores > 0)
