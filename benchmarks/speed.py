@@ -14,7 +14,12 @@ from recsys.tables import Table
 
 BENCHMARKS: Table[Callable[[], dict[str, Any]]] = Table(
     "benchmark",
-    {"als": "benchmarks.als:measure", "evaluation": "benchmarks.evaluation:measure", "loop": "benchmarks.loop:measure"},
+    {
+        "als": "benchmarks.als:measure",
+        "evaluation": "benchmarks.evaluation:measure",
+        "loop": "benchmarks.loop:measure",
+        "ranker": "benchmarks.ranker:measure",
+    },
     extra="train",
 )
 
