@@ -25,6 +25,8 @@ def _no_signals() -> Mapping[str, Float32]:
     return NO_SIGNALS
 
 
+PROPENSITY = "propensity"
+"""The one signal that no source gave: how probable it was that the item would be among those that are shown."""
 RANK_CONSTANT = 60
 """Cormack, Clarke & Büttcher (2009) fuse with 1 / (60 + rank)."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -72,6 +72,17 @@ class Catalogue:
             raise IndexError(f"rows run from {min(chosen)} to {max(chosen)}, the catalogue from 0 to {len(self) - 1}")
         columns = [(name, column) for name, column in self._columns if len(column)]
         return [known((name, column[row].as_py()) for name, column in columns) for row in chosen]
+
+    def find(self, ids: Sequence[str]) -> Int32:
+        """The rows of items by their ids, -1 for one that is not there: int32 (m,).
+
+        It reads the whole column: for what is asked once, when a release is opened.
+        """
+        column = self.table.column("item_id")
+        among: Arrow = pc.is_in(column, value_set=pa.array(sorted(set(ids)), pa.string()))
+        rows: Arrow = pc.indices_nonzero(among)
+        at = dict(zip(column.take(rows).to_pylist(), rows.to_pylist(), strict=True))
+        return np.array([at.get(id_, -1) for id_ in ids], np.int32)
 
     def search(self, text: str, limit: int) -> Int32:
         """Rows of items whose title holds ``text`` in any case, those that begin with it first: int32 (≤ limit,)."""
@@ -215,6 +226,10 @@ class _Amended(Catalogue):
         said = [self.described.get(int(row)) for row in rows]
         built = iter(self.built.describe(np.array([row for row, new in zip(rows, said, strict=True) if new is None])))
         return [next(built) if new is None else known(new.items()) for new in said]
+
+    def find(self, ids: Sequence[str]) -> Int32:
+        said = {new.get("item_id"): row for row, new in self.described.items()}
+        return np.array([said.get(id_, row) for id_, row in zip(ids, self.built.find(ids), strict=True)], np.int32)
 
     def search(self, text: str, limit: int) -> Int32:
         if not text:

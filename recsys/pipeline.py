@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic import ConfigDict
 
-from recsys.candidates import Candidates, fill, fuse
+from recsys.candidates import PROPENSITY, Candidates, fill, fuse
 from recsys.errors import SettingsError
 from recsys.fusions import FUSIONS
 from recsys.rankers import RANKERS
@@ -82,7 +82,8 @@ class Answer:
 
     def sources(self, query: int) -> list[list[str]]:
         """For each slot of one query, the sources that proposed its item."""
-        said = {name: ~np.isnan(signal[query]) for name, signal in self.candidates.signals.items()}
+        signals = self.candidates.signals.items()
+        said = {name: ~np.isnan(signal[query]) for name, signal in signals if name != PROPENSITY}
         return [[name for name, proposed in said.items() if proposed[slot]] for slot in range(self.candidates.shape[1])]
 
 

@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from recsys.attributes import Attributes
 from recsys.beyond_accuracy import Shown, calibration, category_mix
 from recsys.candidates import EMPTY, Candidates
 from recsys.catalogue import Catalogue
 from recsys.masks import Mask
+from recsys.pipeline import Line, Recommender, Surface
 from recsys.retrieval import Parts, Query
 from recsys.steps import STEPS
 from recsys.vocabulary import Vocabulary
@@ -35,7 +37,14 @@ CATALOGUE = Catalogue.of(
     ),
     Vocabulary.of([f"i{row}" for row in range(N)]),
 )
-PARTS = Parts(N, {}, np.ones(N, np.float32), {"similar": UNIT, "content": UNIT}, catalogue=CATALOGUE)
+PARTS = Parts(
+    N,
+    {},
+    np.ones(N, np.float32),
+    {"similar": UNIT, "content": UNIT},
+    catalogue=CATALOGUE,
+    attributes=Attributes(CATALOGUE),
+)
 FEWER = replace(PARTS, available=Mask.of_rows(range(0, N, 2), N))
 DAY = 86400
 
@@ -79,8 +88,12 @@ def lists(draw):
 
 BUILT = {
     "available": STEPS["available"](FEWER),
+    "boosted": STEPS["boosted"](PARTS, where="label:x", factor=2, share=0.5, length=4),
     "content-outlier": STEPS["content-outlier"](PARTS, quantile=0.9),
     "discounted": STEPS["discounted"](PARTS, rate=0.7),
+    "explored": STEPS["explored"](PARTS, share=0.5, length=4, depth=8),
+    "explored by a source": STEPS["explored"](PARTS, share=0.5, length=4, depth=8, source="als"),
+    "pinned": STEPS["pinned"](PARTS, items=["i7", "nowhere", "i2"], places=[3, 1, 2]),
     "seen": STEPS["seen"](PARTS),
     "wanted": STEPS["wanted"](PARTS),
     "diverse": STEPS["diverse"](PARTS, weight=0.6, length=4, depth=8),
@@ -97,7 +110,7 @@ def test_every_step_is_held_to_the_laws():
 
 @pytest.mark.parametrize("step", BUILT.values(), ids=BUILT)
 @given(found=lists())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_a_step_invents_nothing_and_a_batch_is_its_queries_one_by_one(step, found):
     queries = troubled(found.shape[0])
     whole = step(queries, found)
@@ -112,9 +125,9 @@ def test_a_step_invents_nothing_and_a_batch_is_its_queries_one_by_one(step, foun
     assert ((whole.scores > EMPTY) == whole.filled).all()
 
 
-@pytest.mark.parametrize("name", ["calibrated", "diverse", "dithered"])
+@pytest.mark.parametrize("name", ["calibrated", "diverse", "dithered", "explored", "pinned"])
 @given(found=lists())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_a_step_that_reorders_keeps_every_item_and_the_scores(name, found):
     after = BUILT[name](asked(found.shape[0]), found)
     assert np.array_equal(np.sort(after.rows, axis=1), np.sort(found.rows, axis=1))
@@ -231,9 +244,109 @@ def test_once_more_is_never_better_and_a_day_more_is_never_worse(times, more, cu
     assert (scores(times, later=1) >= scores(times) - 1e-6).all()
 
 
+@given(lists(), st.floats(1, 9), st.floats(0, 1), st.integers(1, N))
+@settings(deadline=None, max_examples=40)
+def test_a_boost_takes_no_more_than_its_share_and_nothing_boosted_falls(found, factor, share, length):
+    wanted = np.array([label == "x" for label in CATALOGUE.table["label"].to_pylist()])
+    before = found.top(N)
+    after = STEPS["boosted"](PARTS, where="label:X", factor=factor, share=share, length=length)([], found)
+    had, has = (wanted[some.rows] & some.filled for some in (before, after))
+    anyway = had[:, :length].sum(axis=1)
+    assert (has[:, :length].sum(axis=1) <= np.maximum(anyway, share * length + 1e-6)).all()
+    for then, now in zip(before.rows.tolist(), after.rows.tolist(), strict=True):
+        assert all(now.index(row) <= then.index(row) for row in then if row >= 0 and wanted[row])
+    assert np.array_equal(np.sort(before.rows), np.sort(after.rows))
+    if factor == 1:
+        assert np.array_equal(before.rows, after.rows)
+
+
+def test_a_boost_lifts_what_is_described_so_today():
+    found = ranked([2, 3, 6, 9, 0, 1, 4])
+    lift = {"where": "label:x", "factor": 100, "length": 4}
+    after = STEPS["boosted"](PARTS, share=0.5, **lift)(asked(), found)
+    assert after.rows.tolist() == [[0, 1, 2, 3, 6, 9, 4]], "4 is x too, and the share is taken"
+    assert STEPS["boosted"](PARTS, share=0.2, **lift)(asked(), found).rows.tolist() == found.rows.tolist()
+    parts = replace(PARTS, catalogue=CATALOGUE.amended({0: {"item_id": "i0"}, 9: {"item_id": "i9", "label": "X"}}))
+    after = STEPS["boosted"](parts, share=0.5, **lift)(asked(), found)
+    assert after.rows.tolist() == [[9, 1, 2, 3, 6, 0, 4]]
+
+
+def test_what_is_drawn_has_the_propensity_that_is_written_down():
+    many = 2000
+    found = ranked(*[list(range(N))] * many)
+    after = STEPS["explored"](PARTS, share=0.5, length=4, depth=8)(asked(many), found)
+    assert np.allclose(np.nansum(after.signals["propensity"], axis=1), 4)
+    written = dict(zip(after.rows[0].tolist(), after.signals["propensity"][0].tolist(), strict=True))
+    assert [round(written[row], 4) for row in range(N)] == [1, 1, *[0.3333] * 6, 0, 0, 0, 0]
+    often = np.array([(after.rows[:, :4] == row).any(axis=1).mean() for row in range(N)])
+    assert np.allclose(often, [written[row] for row in range(N)], atol=0.03)
+    drawn = after.rows[:, :4] > 1
+    assert np.allclose(drawn.mean(axis=0), 0.5, atol=0.03), "at places that are drawn too"
+    rest = after.rows[:, 4:]
+    assert (np.diff(rest, axis=1) > 0).all(), "the others as they stood"
+    assert np.array_equal(after.rows, STEPS["explored"](PARTS, share=0.5, length=4, depth=8)(asked(many), found).rows)
+
+
+def test_only_what_a_source_proposed_is_drawn():
+    fresh = np.where(np.isin(np.arange(N), [1, 6, 9]), 1, np.nan).astype(np.float32)[None]
+    found = replace(ranked(list(range(N))), signals={"fresh": fresh})
+    firsts = [
+        STEPS["explored"](PARTS, share=0.3, length=5, source="fresh")([Query(now=NOW, seed=seed)], found)
+        for seed in range(40)
+    ]
+    assert {frozenset(after.rows[0, :5].tolist()) for after in firsts} == {
+        frozenset([0, 1, 2, 3, drawn]) for drawn in (6, 9)
+    }
+    none = STEPS["explored"](PARTS, share=0.3, length=5, source="stale")(asked(), found)
+    assert none.rows.tolist() == found.rows.tolist()
+    assert np.nansum(none.signals["propensity"]) == 5
+
+
+def test_a_pinned_item_stands_at_its_place_and_one_that_is_not_there_leaves_it():
+    step = STEPS["pinned"](PARTS, items=["i7", "nowhere", "i2"], places=[3, 1, 9])
+    after = step(asked(2), ranked([0, 1, 4, 7, 2, 5], [0, 1, 4, 3]))
+    assert after.rows.tolist() == [[0, 1, 7, 4, 5, 2], [0, 1, 4, 3, -1, -1]]
+    first = STEPS["pinned"](PARTS, items=["i4", "i0"])(asked(), ranked([0, 1, 2, 4]))
+    assert first.rows.tolist() == [[4, 0, 1, 2]]
+
+
+def test_pinned_items_are_proposed_and_neither_seen_nor_deleted_ones_are_answered():
+    parts = replace(PARTS, available=Mask.of_rows([row for row in range(N) if row != 5], N))
+    pins = {"items": ["i5", "i3", "nowhere", "i8", "i1"]}
+    surface = Surface(
+        sources=(Line(name="popular"), Line(name="pinned", **pins)),
+        filters=(Line(name="seen"),),
+        steps=(Line(name="pinned", **pins, places=[1, 2, 3, 4, 5]),),
+    )
+    queries = [
+        Query(now=NOW),
+        Query(now=NOW, seen=np.array([8], np.int32)),
+        Query(now=NOW, allowed=Mask.of_rows([3], N)),
+    ]
+    answer = Recommender.of(surface, parts).recommend(queries, 6)
+    assert answer.candidates.rows.tolist() == [[0, 3, 2, 8, 1, 4], [0, 3, 2, 4, 1, 6], [3, -1, -1, -1, -1, -1]]
+    assert answer.sources(0)[1] == ["popular", "pinned"]
+
+
+def test_a_propensity_is_no_source():
+    surface = Surface(sources=(Line(name="popular"),), steps=(Line(name="explored", share=0.5, length=4),))
+    answer = Recommender.of(surface, PARTS).recommend([Query(now=NOW)], 4)
+    assert answer.candidates.signals["propensity"].sum() == pytest.approx(2 + 2 * 0.2)
+    assert answer.sources(0) == [["popular"]] * 4
+
+
 @pytest.mark.parametrize(
     ("step", "options", "said"),
     [
+        ("boosted", {"where": "label:x", "share": 2}, "share is 2: it must lie between 0 and 1"),
+        ("boosted", {"where": "label:x", "factor": 0.5}, "factor is 0.5: at least 1 was wanted"),
+        ("boosted", {"where": "maker:x"}, "unknown column 'maker', choose one of artists, item_id, label"),
+        ("boosted", {"where": "label"}, "filter 'label': 'label' stands where a term such as"),
+        ("explored", {"length": 0}, "length is 0: at least 1 was wanted"),
+        ("explored", {"depth": 5}, "length is 10 and depth 5: 1 ≤ length ≤ depth was wanted"),
+        ("pinned", {"items": "i1"}, "items are 'i1': a list of ids was wanted"),
+        ("pinned", {"items": ["i1", "i1"]}, "each may be named once"),
+        ("pinned", {"items": ["i1"], "places": [0]}, r"places are \[0\]: 1 different ones from 1 on were wanted"),
         ("diverse", {"weight": 2}, "weight is 2: it must lie between 0 and 1"),
         ("diverse", {"length": 0}, "length is 0 and depth 100: 1 ≤ length ≤ depth was wanted"),
         ("diverse", {"vectors": "audio"}, "unknown vectors 'audio', choose one of content, similar"),

@@ -12,6 +12,7 @@ SOURCES: Table[PartBuilder] = Table(
         "declared-interests": "recsys.sources.declared_interests:DeclaredInterests.of",
         "item-item": "recsys.sources.item_item:ItemItem.of",
         "nearest": "recsys.sources.nearest:Nearest.of",
+        "pinned": "recsys.sources.pinned:Pinned.of",
         "popular": "recsys.sources.popular:Popular.of",
         "similar-to-recent": "recsys.sources.similar_to_recent:SimilarToRecent.of",
     },

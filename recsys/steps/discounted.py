@@ -77,9 +77,9 @@ class Discounted:
     def _kept(self, shown: Int32, query: Query) -> tuple[Int32, Float64]:
         """The different rows that were shown, ascending, and what is left of their scores, float64 (m,)."""
         rows, places, counts = np.unique(shown, return_inverse=True, return_counts=True)
-        days = np.zeros(len(rows))
+        days: Float64 = np.zeros(len(rows))
         if len(query.shown_times):
             last = np.full(len(rows), np.iinfo(np.int64).min)
             np.maximum.at(last, places, query.shown_times)
-            days = np.maximum(query.now.timestamp() - last, 0) / DAY
-        return rows, 1 - (1 - self.count(self.rate * counts)) * self.time(self.recovery * days)
+            days = (np.maximum(query.now.timestamp() - last, 0) / DAY).astype(np.float64)
+        return rows, 1 - (1 - self.count(self.rate * counts.astype(np.float64))) * self.time(self.recovery * days)
