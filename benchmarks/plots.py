@@ -44,7 +44,7 @@ def plots(document: Mapping[str, Any], metric: str) -> dict[str, str]:
     drawn["By how popular the item is"] = (3.6, _by(rows, POPULARITY, lambda row: row["items"][recall], recall))
     if curves:
         drawn["By how much there is to learn from"] = (3.6, _curves(curves, metric))
-    return {title: _svg(draw, height, f"{document['dataset']} {title}") for title, (height, draw) in drawn.items()}
+    return {title: svg(draw, height, f"{document['dataset']} {title}") for title, (height, draw) in drawn.items()}
 
 
 def recall_of(rows: Sequence[Row]) -> str:
@@ -53,8 +53,8 @@ def recall_of(rows: Sequence[Row]) -> str:
     return "recall@20" if "recall@20" in measured else str(measured[0])
 
 
-def _svg(draw: Callable[[Axes], None], height: float, salt: str) -> str:
-    # The salt keeps the ids of several pictures on one page apart.
+def svg(draw: Callable[[Axes], None], height: float, salt: str) -> str:
+    """What ``draw`` draws, ``height`` inches high. ``salt``: a text that no other picture of the page has."""
     with mpl.rc_context({**STYLE, "svg.hashsalt": salt}):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         draw(figure.subplots())
@@ -93,17 +93,17 @@ def _costs(rows: Sequence[Row], metric: str) -> Callable[[Axes], None]:
             axes.scatter(seconds, value, color=COLOURS[row["kind"]], s=36, zorder=3)
         axes.set_xscale("log")
         axes.margins(0.18)
-        _label(axes, [(max(row["fit_s"], 1e-3), row.get(metric) or 0, row["model"]) for row in near])
+        label(axes, [(max(row["fit_s"], 1e-3), row.get(metric) or 0, row["model"]) for row in near])
         axes.set_xlabel("seconds to fit" + (f"; below half of the best: {', '.join(far)}" if far else ""))
         axes.set_ylabel(metric)
         for kind in dict.fromkeys(row["kind"] for row in near):
             axes.scatter([], [], color=COLOURS[kind], label=kind)
-        _legend(axes)
+        legend(axes)
 
     return draw
 
 
-def _label(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
+def label(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
     """A name beside each point, higher up as long as it would stand on another name."""
     taken: list[tuple[float, float, float]] = []
     for x, y, name in sorted(points, key=lambda point: point[1]):
@@ -125,7 +125,7 @@ def _by(
             _line(axes, range(len(segments)), [float("nan") if v is None else v for v in heights], row, place)
         axes.set_xticks(range(len(segments)), segments)
         axes.set_ylabel(metric)
-        _legend(axes)
+        legend(axes)
 
     return draw
 
@@ -137,7 +137,7 @@ def _curves(rows: Sequence[Row], metric: str) -> Callable[[Axes], None]:
             _line(axes, [100 * point["share"] for point in points], [point[metric] for point in points], row, place)
         axes.set_xlabel("% of the training events")
         axes.set_ylabel(metric)
-        _legend(axes)
+        legend(axes)
 
     return draw
 
@@ -151,6 +151,6 @@ def _line(axes: Axes, across: Sequence[float], up: Sequence[float], row: Row, pl
     axes.plot(across, up, color=COLOURS[row["kind"]], label=row["model"], **look)
 
 
-def _legend(axes: Axes) -> None:
+def legend(axes: Axes) -> None:
     """Below the picture, where it hides nothing."""
     axes.figure.legend(fontsize=9, loc="outside lower center", ncols=4)

@@ -6,13 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
+from benchmarks.page import page, write_page
 from benchmarks.plots import plots, recall_of
-from recsys import __version__
-from recsys.errors import RecsysError
 
-TEMPLATE = Path(__file__).with_name("report.html")
 METRIC = "ndcg@20"
 
 
@@ -21,33 +17,12 @@ def write_report(documents: Sequence[Mapping[str, Any]], path: Path) -> None:
 
     ``documents``: as :func:`benchmarks.models.compare` and :func:`benchmarks.pipeline.judge_pipeline` give them.
     """
-    page = render(documents)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, "utf-8")
-    except OSError as error:
-        raise RecsysError(
-            f"the report cannot be written to {path}: {error.strerror}; choose another --report"
-        ) from error
+    write_page(render(documents), path)
 
 
 def render(documents: Sequence[Mapping[str, Any]]) -> str:
     """The page as text."""
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["number"] = number
-    template = environment.from_string(TEMPLATE.read_text("utf-8"))
-    return template.render(sections=[_section(document) for document in documents], version=__version__)
-
-
-def number(value: float | None, places: int = 4) -> str:
-    """A figure as people read it; a dash for none.
-
-    >>> number(0.12345), number(1234.5, 0), number(None)
-    ('0.1235', '1,234', '–')
-    """
-    return "–" if value is None else f"{value:,.{places}f}"
+    return page("models.html", [_section(document) for document in documents])
 
 
 def _section(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from recsys.cli.options import AsJson, Config, extra, print_json, settings_of
 from recsys.errors import SettingsError
-from recsys.terminal import print_retrieval, print_rows, print_segments
+from recsys.terminal import print_retrieval, print_rows, print_segments, print_serving
 
 app = typer.Typer()
 bench_app = typer.Typer(help="Measure and compare.", no_args_is_help=True)
@@ -101,36 +101,45 @@ def bench_models(
 @bench_app.command(
     "retrieval",
     epilog="Examples: `recsys bench retrieval` · `recsys bench retrieval --vectors glove --backend voyager` · "
-    "`recsys bench retrieval --vectors synthetic:1000000x64 --json`",
+    "`recsys bench retrieval --vectors synthetic:1000000x64 --json` · "
+    "`recsys bench retrieval --vectors als:gowalla --vectors glove --report retrieval.html`",
 )
 def bench_retrieval(
     *,
     vectors: Annotated[
-        str, typer.Option(help="als:DATASET, glove or synthetic:NxD.", metavar="NAME")
-    ] = "synthetic:100000x64",
+        list[str] | None,
+        typer.Option(
+            help="als:DATASET, glove or synthetic:NxD; may be given several times. Without it synthetic:100000x64.",
+            metavar="NAME",
+        ),
+    ] = None,
     backend: Annotated[
         list[str] | None, typer.Option(help="An index backend; may be given several times. Without it all.")
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw recall against time into this PNG.")] = None,
+    report: ReportPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Recall, time and memory of every index backend over its range, the bare library call beside ours."""
     with extra("train"):
         from benchmarks.retrieval import check_names, measure
+    names = vectors or ["synthetic:100000x64"]
     try:
-        check_names(vectors, backend or ())
+        for name in names:
+            check_names(name, backend or ())
     except ValueError as error:
         raise SettingsError(str(error)) from error
-    if plot is not None:
-        with extra("report"):
-            from benchmarks.pareto import draw
-    document = measure(vectors, backend or ())
-    if plot is not None:
-        draw(document, plot)
+    write = _retrieval_writer(names, plot, report)
+
+    console = Console(stderr=as_json)
+    documents = []
+    for name in names:
+        documents.append(measure(name, backend or ()))
+        write(documents)
+        if not as_json:
+            print_retrieval(console, documents[-1])
     if as_json:
-        print_json(document)
-    else:
-        print_retrieval(Console(), document)
+        print_json(documents[0] if len(documents) == 1 else documents)
 
 
 @bench_app.command(
@@ -153,6 +162,34 @@ def bench_entities(dataset: Annotated[str, typer.Argument(help="A data set with 
         from benchmarks.entities import measure
 
     print_json(measure(dataset, os.environ))
+
+
+@bench_app.command(
+    "serving",
+    epilog="Examples: `recsys bench serving --items 1000000 --json` · "
+    "`recsys bench serving --dataset ml-100k --rate 200`",
+)
+def bench_serving(
+    *,
+    items: Annotated[int, typer.Option(min=1000, help="Items of a synthetic release of 64 dimensions.")] = 1_000_000,
+    users: Annotated[int, typer.Option(min=100, help="Its users.")] = 100_000,
+    dataset: Annotated[str | None, typer.Option(help="A public data set in its place, trained as the demo is.")] = None,
+    rate: Annotated[float, typer.Option(min=1, help="Requests a second of the open loop.")] = 100.0,
+    seconds: Annotated[float, typer.Option(min=1, help="How long the open loop goes on.")] = 20.0,
+    plot: Annotated[Path | None, typer.Option(help="Draw the latencies into this PNG.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What an answer costs: a real server over a real Redis, asked by another process, beside its parts alone."""
+    with extra("bench"):
+        from benchmarks.serving import measure
+    if plot is not None:
+        with extra("report"):
+            from benchmarks.latency import draw
+    document = measure(items=items, users=users, dataset=dataset, rate=rate, seconds=seconds)
+    times = document.pop("open_loop_ms")
+    if plot is not None:
+        draw(times, document, plot)
+    print_json(document) if as_json else print_serving(Console(), document)
 
 
 @bench_app.command("speed", epilog="Examples: `recsys bench speed` · `recsys bench speed loop --folder results`")
@@ -194,3 +231,22 @@ def _report_writer(path: Path | None) -> Any:
         from benchmarks.report import write_report
 
     return lambda documents: write_report(documents, path)
+
+
+def _retrieval_writer(names: list[str], plot: Path | None, report: Path | None) -> Any:
+    """Draws and writes what was asked for; what that needs is looked for before anything is measured."""
+    if plot is None and report is None:
+        return lambda documents: None  # noqa: ARG005
+    if plot is not None and len(names) > 1:
+        raise SettingsError(f"--plot draws one set of vectors and {len(names)} are given: --report takes them all")
+    with extra("report"):
+        from benchmarks.pareto import draw
+        from benchmarks.retrieval_report import write_retrieval_report
+
+    def write(documents: list[Any]) -> None:
+        if plot is not None:
+            draw(documents[-1], plot)
+        if report is not None:
+            write_retrieval_report(documents, report)
+
+    return write
