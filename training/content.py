@@ -33,7 +33,7 @@ from training.encoders.cache import encode_cached
 from training.maps import mapper_of
 from training.models import MODELS, Learned, Model, Progress, silent
 
-PRIORS = (0.25, 0.35, 0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 2.5, 3.0)
+PRIORS = (0.25, 0.35, 0.5, 0.6, 0.7, 0.85, 1.0, 1.1, 1.2, 1.5, 2.0, 3.0, 4.0, 6.0, 9.0, 13.0)
 """What auto tries as prior."""
 KAPPAS = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0)
 """What auto tries as κ."""
@@ -41,8 +41,8 @@ COLD = 0.1
 """The share of the items that are made cold for it."""
 TESTED = 0.2
 """The share of each user's other items that is judged by."""
-JUDGES = 2000
-"""Users by whom it is judged, at most."""
+JUDGES, FEWEST = 2000, 200
+"""Users by whom it is judged, at most, and how many there are where a large catalogue makes each of them slow."""
 METRIC = "ndcg@20"
 """What is made large, over all items."""
 CAUTION = 0.5
@@ -294,7 +294,7 @@ def chosen(
 def validation(data: Interactions, items: Described, rng: np.random.Generator) -> Split:
     """A tenth of the items that somebody took and that have content cold, and a fifth of each user's others held out.
 
-    Judged by JUDGES users at most, who have something on both sides. DataError where there is nobody.
+    Judged by up to JUDGES users who have something on both sides. DataError where there is nobody.
     """
     known = np.flatnonzero((takers_of(data) > 0) & items.vectors.any(axis=1))
     cold = rng.permutation(known)[: round(COLD * len(known))]
@@ -302,7 +302,7 @@ def validation(data: Interactions, items: Described, rng: np.random.Generator) -
     warm = split_within_users(data.where(~frozen), TESTED, rng)
     test = warm.test.joined(data.where(frozen))
     able = np.intersect1d(warm.train.user[warm.train.weight > 0], test.user[test.weight > 0])
-    judges = rng.permutation(able)[:JUDGES]
+    judges = rng.permutation(able)[: min(JUDGES, max(FEWEST, 4 * SCORES // len(data.items)))]
     if not len(judges) or not len(cold):
         raise DataError(f"of {len(data):,} events too few are left to validate by")
     return Split(warm.train, test.where(np.isin(test.user, judges)), "validation: some items cold, others held out")
