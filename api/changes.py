@@ -33,7 +33,7 @@ CREATED: dict[int | str, dict[str, object]] = {
 }
 
 
-@router.put("/items/{item_id:path}", response_model=ItemAnswer, responses=CREATED)
+@router.put("/items/{item_id:path}", response_model=ItemAnswer, responses={**CREATED, **NOT_FOUND})
 async def put_item(request: Request, item_id: ItemId, body: ItemDescription) -> Response:
     """Describe an item, known or new: from now on it is answered as its description says, in every worker."""
     said = body.model_dump(exclude_none=True)
@@ -63,7 +63,7 @@ async def delete_item(request: Request, item_id: ItemId) -> Response:
     return Response(status_code=204, headers=NEVER_KEPT)
 
 
-@router.put("/users/{user_id:path}", response_model=UserAnswer)
+@router.put("/users/{user_id:path}", response_model=UserAnswer, responses=NOT_FOUND)
 async def put_user(request: Request, user_id: UserInPath, body: UserDescription) -> Response:
     """Keep what a user names as their interests, known or new; an empty list takes them away."""
     engine = engine_of(request)

@@ -53,7 +53,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 NOT_FOUND: dict[int | str, dict[str, Any]] = {
     404: {
-        "description": "The release does not know the item",
+        "description": "There is no such item, or no such path",
         "content": {MEDIA_TYPE: {"schema": ProblemDocument.model_json_schema()}},
     }
 }

@@ -17,14 +17,13 @@ MAX_HISTORY = 1000
 
 def _printable(text: str) -> str:
     if any(character < " " or character == "\x7f" for character in text):
-        raise ValueError("ids must not hold control characters")
+        raise ValueError("it must not hold control characters")
     return text
 
 
+PRINTABLE = {"pattern": r"^[^\x00-\x1f\x7f]+$"}
 Id = Annotated[
-    str,
-    Field(min_length=1, max_length=ID_LENGTH, json_schema_extra={"pattern": r"^[^\x00-\x1f\x7f]+$"}),
-    AfterValidator(_printable),
+    str, Field(min_length=1, max_length=ID_LENGTH, json_schema_extra={**PRINTABLE}), AfterValidator(_printable)
 ]
 UserId = Annotated[Id, Query(description="Anybody: unknown users are answered from the ladder.", examples=["196"])]
 UserInPath = Annotated[Id, Path(description="A user.", examples=["196"])]
@@ -55,7 +54,7 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 Value = str | bool | int | Number
 Attribute = Value | list[Value] | list[list[Number]] | None
 """What a catalogue's cell can hold."""
-Word = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+Word = Annotated[str, Field(min_length=1, max_length=200, json_schema_extra={**PRINTABLE}), AfterValidator(_printable)]
 
 
 class ItemDescription(BaseModel):
@@ -65,9 +64,10 @@ class ItemDescription(BaseModel):
         extra="allow",
         strict=True,
         json_schema_extra={
+            "propertyNames": {"minLength": 1, "maxLength": 100},
             "examples": [
                 {"title": "Stalker", "text": "A guide leads two men into the Zone.", "tags": ["slow"], "year": 1979}
-            ]
+            ],
         },
     )
     __pydantic_extra__: dict[Annotated[str, Field(min_length=1, max_length=100)], Attribute] = Field(init=False)

@@ -1,18 +1,38 @@
 """The API against its own OpenAPI document: generated requests, valid and not, never a 5xx or an undeclared answer."""
 
+import shutil
+
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-WITH_INPUT = {"GET /recommend", "POST /recommend", "GET /items/{item_id}/similar", "GET /popular"}
+WITH_INPUT = {
+    "GET /recommend",
+    "POST /recommend",
+    "GET /items/{item_id}/similar",
+    "GET /popular",
+    "PUT /items/{item_id}",
+    "DELETE /items/{item_id}",
+    "PUT /users/{user_id}",
+}
 WITHOUT_INPUT = {"GET /releases/current", "GET /healthz", "GET /readyz", "GET /metrics"}
 # Nothing can be wrong with a request that has no parameters.
 CASES = [
     *((label, mode) for label in sorted(WITH_INPUT) for mode in GenerationMode),
     *((label, GenerationMode.POSITIVE) for label in sorted(WITHOUT_INPUT)),
 ]
+
+
+@pytest.fixture(scope="module")
+def address(home, tmp_path_factory, configured, serve):
+    """A server of its own: what is generated is kept."""
+    folder = tmp_path_factory.mktemp("own")
+    shutil.copytree(home / "var", folder / "var", ignore=shutil.ignore_patterns("*.sock"))
+    (folder / "recsys.toml").write_text(configured())
+    with serve(folder) as (address, _):
+        yield address
 
 
 @pytest.fixture(scope="module")
