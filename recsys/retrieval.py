@@ -227,6 +227,16 @@ class Parts:
         """The rows that may not be answered, ascending."""
         return NO_ROWS if self.available is None else (~self.available).rows
 
+    def named(self, items: Sequence[str]) -> Int32:
+        """The rows of items by their ids, int32 (m,), -1 for one that is unknown. ValueError for one named twice."""
+        if isinstance(items, str) or not all(isinstance(item, str) for item in items):
+            raise ValueError(f"items are {items!r}: a list of ids was wanted")
+        if len(set(items)) < len(items):
+            raise ValueError(f"items are {list(items)}: each may be named once")
+        if self.catalogue is None:
+            raise ValueError("items are named, and there is no catalogue to find them in")
+        return self.catalogue.find(items)
+
     def fulfilling(self, wanted: Filter) -> Mask:
         """The items that fulfil a filter, as they are described now. ValueError for a column that there is not."""
         if self.attributes is None or self.catalogue is None:

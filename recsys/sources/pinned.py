@@ -26,7 +26,7 @@ class Pinned:
     @classmethod
     def of(cls, parts: Parts, items: Sequence[str]) -> Pinned:
         """``items``: ids; one that the release does not know is left out."""
-        rows = known(parts, items)
+        rows = parts.named(items)
         return cls(rows[rows >= 0], parts.available)
 
     def __call__(self, queries: Sequence[Query], k: int) -> Candidates:
@@ -38,14 +38,3 @@ class Pinned:
                 kept[line] &= query.allowed.holds(rows[line])
         scores = (1 / (1 + np.arange(rows.shape[1]))).astype(np.float32)
         return Candidates(rows, np.where(rows >= 0, scores, EMPTY)).keep(kept)
-
-
-def known(parts: Parts, items: Sequence[str]) -> Int32:
-    """The rows of named items, int32 (m,), -1 for one that is unknown. ValueError for an item that is named twice."""
-    if isinstance(items, str) or not all(isinstance(item, str) for item in items):
-        raise ValueError(f"items are {items!r}: a list of ids was wanted")
-    if len(set(items)) < len(items):
-        raise ValueError(f"items are {list(items)}: each may be named once")
-    if parts.catalogue is None:
-        raise ValueError("items are named, and there is no catalogue to find them in")
-    return parts.catalogue.find(items)

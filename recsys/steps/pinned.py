@@ -10,7 +10,6 @@ import numpy as np
 from recsys.arrays import Int32, Int64
 from recsys.candidates import Candidates
 from recsys.retrieval import Parts, Query
-from recsys.sources.pinned import known
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +30,7 @@ class Pinned:
     @classmethod
     def of(cls, parts: Parts, items: Sequence[str], places: Sequence[int] = ()) -> Pinned:
         """``items``: ids. ``places``: from 1, one for each; the first ones if empty."""
-        rows = known(parts, items)
+        rows = parts.named(items)
         wanted = np.array(places or range(1, len(items) + 1), np.int64)
         if len(wanted) != len(items) or len(np.unique(wanted)) < len(wanted) or (wanted < 1).any():
             raise ValueError(f"places are {list(places)}: {len(items)} different ones from 1 on were wanted")
