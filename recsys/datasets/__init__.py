@@ -121,17 +121,12 @@ def fetch(name: str, environ: Mapping[str, str] = os.environ) -> Path:
     if name not in DATASETS:
         raise UnknownDataset(unknown_choice("data set", name, DATASETS))
     dataset = DATASETS[name]
+    if dataset.fetch is None:
+        return folder_with(name, dataset.files, f"download them from {dataset.home} ({dataset.terms})", environ)
     folder = _found(dataset, environ)
     if folder is not None:
         return folder
     cache = _folders(environ)[-1]
-    if dataset.fetch is None:
-        wanted = ", ".join(dataset.files)
-        places = " or ".join(map(str, _folders(environ)))
-        raise UnknownDataset(
-            f"data set {name!r}: its files {wanted} are not all under {places}; download them from "
-            f"{dataset.home} ({dataset.terms}) and point RECSYS_DATA at the folder that holds them"
-        )
     try:
         dataset.fetch(cache, environ)
     except OSError as error:
@@ -141,11 +136,23 @@ def fetch(name: str, environ: Mapping[str, str] = os.environ) -> Path:
     return cache
 
 
+def folder_with(name: str, files: tuple[str, ...], advice: str, environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder of data sets in which all of ``files`` are. UnknownDataset, with ``advice``, where none has them."""
+    for folder in _folders(environ):
+        if not _missing(files, folder):
+            return folder
+    places = " or ".join(map(str, _folders(environ)))
+    raise UnknownDataset(
+        f"data set {name!r}: its files {', '.join(files)} are not all under {places}; "
+        f"{advice} and point RECSYS_DATA at the folder that holds them"
+    )
+
+
 def status(environ: Mapping[str, str] = os.environ) -> list[Status]:
     """Every data set and where it is, in the order of the table; fetches nothing."""
     rows = []
     for dataset in DATASETS.values():
-        missing = min((_missing(dataset, folder) for folder in _folders(environ)), key=len)
+        missing = min((_missing(dataset.files, folder) for folder in _folders(environ)), key=len)
         rows.append(
             Status(
                 dataset.name,
@@ -177,9 +184,9 @@ def _folders(environ: Mapping[str, str]) -> list[Path]:
     return [*([Path(chosen)] if chosen else []), cache_folder(environ) / "datasets"]
 
 
-def _missing(dataset: Dataset, folder: Path) -> tuple[str, ...]:
-    return tuple(file for file in dataset.files if not (folder / file).is_file())
+def _missing(files: tuple[str, ...], folder: Path) -> tuple[str, ...]:
+    return tuple(file for file in files if not (folder / file).is_file())
 
 
 def _found(dataset: Dataset, environ: Mapping[str, str]) -> Path | None:
-    return next((folder for folder in _folders(environ) if not _missing(dataset, folder)), None)
+    return next((folder for folder in _folders(environ) if not _missing(dataset.files, folder)), None)
