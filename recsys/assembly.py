@@ -167,10 +167,12 @@ class Engine:
 
     def ranked(self, ranker: Ranker | None, facts: ItemFacts, home: Surface) -> Engine:
         """With what orders candidates, and the surface that asks it; over the same parts otherwise."""
-        parts = replace(self.parts, facts=facts, ranker=ranker)
-        surfaces = {**self.surfaces, HOME: home}
-        recommenders = {name: Recommender.of(surface, parts) for name, surface in surfaces.items()}
-        return replace(self, parts=parts, surfaces=surfaces, recommenders=recommenders)
+        return replace(self, parts=replace(self.parts, facts=facts, ranker=ranker)).over({**self.surfaces, HOME: home})
+
+    def over(self, surfaces: Mapping[str, Surface]) -> Engine:
+        """The same parts under these surfaces. SettingsError for one that they cannot make."""
+        recommenders = {name: Recommender.of(surface, self.parts) for name, surface in surfaces.items()}
+        return replace(self, surfaces=surfaces, recommenders=recommenders)
 
     def amended(self, changes: Mapping[str, Description | None], mark: str = "") -> Engine:
         """With items as they are described now, known ones and new ones; without those for which there is None.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from recsys.candidates import PROPENSITY, Candidates, fill, fuse
 from recsys.errors import SettingsError
@@ -32,6 +32,11 @@ class Line(Section):
     label: str = ""
     """What answers call a source, and how a fusion tells two of one name apart; its name if empty."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
     @property
     def called(self) -> str:
         """The label, or the name."""
@@ -53,6 +58,13 @@ class Surface(Section):
     """Applied in this order to that list."""
     ladder: tuple[Line, ...] = ()
     """Sources asked one after the other while slots are empty; each is a level."""
+    budget_ms: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """What an answer may take; where that is short, steps that are optional and the ranker are left out and named."""
+
+    @field_validator("ranker", mode="before")
+    @classmethod
+    def _without(cls, value: object) -> object:
+        return None if value is False else value
 
 
 def unseen(*sources: Line, fusion: Line | None = None) -> Surface:

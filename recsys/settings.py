@@ -245,6 +245,8 @@ class Settings(Section):
     """None: nothing is learned from descriptions, and an item that nobody took is in no list but by popularity."""
     ranker: RankerSettings | None = None
     """None: candidates stay as the fusion puts them. An empty ``[ranker]`` learns an order with the defaults."""
+    surfaces: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """``home``, ``similar`` or a name of one's own → what differs from ``home`` as the model has it."""
     train: Train = Train()
     gate: Gate = Gate()
     releases: Releases = Releases()

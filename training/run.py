@@ -43,6 +43,7 @@ from training.models import Learned, Model
 from training.models.popular import popularity_of
 from training.progress import Unwatched, Watcher
 from training.ranker import Tried, ranked_release, try_ranker
+from training.surfaces import check_columns, check_surfaces, surfaces_of
 
 LIBRARIES = ("faiss-cpu", "implicit", "lightgbm", "numpy", "pandas", "scipy")
 
@@ -74,15 +75,17 @@ def train(
     watcher = watcher or Unwatched()
     model = model_of(settings.model)
     check_content(settings, model)
+    check_surfaces(settings.surfaces, ranks=settings.ranker is not None)
     store = ReleaseStore(settings.releases.folder)
     with store.publishing():
         log = read_log(settings.data, now=now, environ=environ, watcher=watcher, quarantine=quarantine)
         with watcher.stage("interactions"):
             data = interactions_of(log.events, log.kinds, items=item_ids(log))
         catalogue = Catalogue.of(log.items, data.items)
+        check_columns(settings.surfaces, catalogue, vectors_of(settings, model))
         items = describe_items(catalogue, settings, watcher)
         rng = np.random.default_rng(settings.train.seed)
-        metrics, split, choice, measured = measure(data, model, settings, watcher, items)
+        metrics, split, choice, measured = measure(data, model, settings, watcher, items, catalogue)
         watcher.note(split.description)
         tried = None
         if settings.ranker is not None:
@@ -95,6 +98,8 @@ def train(
             with watcher.stage("rank"):
                 engine, told = ranked_release(engine, tried, data, catalogue, settings)
             metrics["ranker"] |= told
+            # What is left out of a surface is as on the home surface, the ranker with its sources.
+            engine = engine.over(surfaces_of(named(settings), engine.surfaces, engine.surfaces[HOME], ranks=True))
         manifest = Manifest(
             id=engine.id,
             created=now,
@@ -115,6 +120,23 @@ def train(
         with watcher.stage("promote"):
             store.promote(release.id, now=now)
     return Outcome(release, promoted=True, states=states)
+
+
+def named(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The surfaces that the settings add to those that every release has."""
+    return {name: said for name, said in settings.surfaces.items() if name not in {HOME, SIMILAR}}
+
+
+def plain(settings: Settings) -> Settings:
+    """The settings without surfaces: what a model is compared with answers as it is."""
+    return settings.model_copy(update={"surfaces": {}})
+
+
+def vectors_of(settings: Settings, model: Model) -> list[str]:
+    """The names of the vectors that a release of these settings has."""
+    if "vectors" not in model.serves:
+        return []
+    return [ITEMS_INDEX, SIMILAR_INDEX, *([] if settings.content is None else [CONTENT_INDEX])]
 
 
 def check_content(settings: Settings, model: Model) -> None:
@@ -145,24 +167,30 @@ def content_rng(settings: Settings) -> np.random.Generator:
 
 
 def measure(
-    data: Interactions, model: Model, settings: Settings, watcher: Watcher, items: Described | None = None
+    data: Interactions,
+    model: Model,
+    settings: Settings,
+    watcher: Watcher,
+    items: Described | None = None,
+    catalogue: Catalogue | None = None,
 ) -> tuple[dict[str, Any], Split, Choice | None, Engine]:
     """Fit on the older part of the log, judge the served lists by the newer: metrics of pipeline and popularity.
 
     With ``items`` the pipeline has content, a validation part of the older part chooses how much that counts, and the
-    same without it is judged too. Also the engine that was judged.
+    same without it is judged too. ``catalogue``: what steps ask of items. Also the engine that was judged.
     """
     share = settings.train.test_share
     rng = np.random.default_rng(settings.train.seed)
     split = hold_out(data, share, rng)
     train, blank = split.train, Catalogue.of(None, data.items)
+    shown = catalogue or blank
     label = " (held out)"
     learned = learn(train, model, settings, rng, watcher, label)
     with watcher.stage(f"index{label}"):
-        engine, _ = engine_of(learned, train, blank, settings, rng, "held-out", kinds={})
+        engine, _ = engine_of(learned, train, shown, settings, rng, "held-out", kinds={})
     with watcher.stage("evaluate"):
         baseline, _ = engine_of(
-            Learned.of_scores(popularity_of(train)), train, blank, settings, rng, "popularity", kinds={}
+            Learned.of_scores(popularity_of(train)), train, blank, plain(settings), rng, "popularity", kinds={}
         )
         reports = {name: evaluate(asked, split) for name, asked in (("pipeline", engine), ("popularity", baseline))}
     metrics: dict[str, Any] = {name: report.means() for name, report in reports.items()}
@@ -182,7 +210,7 @@ def measure(
         )
     mixed, content = add_content(learned, train, blank, settings, watcher, label, items=items, choice=choice)
     with watcher.stage("evaluate content"):
-        engine, _ = engine_of(mixed, train, blank, settings, rng, "held-out", kinds={}, content=content)
+        engine, _ = engine_of(mixed, train, shown, settings, rng, "held-out", kinds={}, content=content)
         with_content = evaluate(engine, split)
     metrics["content"] = {
         "items": dict(items.counts),
@@ -326,6 +354,10 @@ def engine_of(
         built[name], report = indexes.build(over, queries, rng=rng, target=settings.gate.index_recall, **settings.index)
         reports[name] = report.as_dict()
     recent = settings.train.recent_items
+    made = {HOME: home_surface(learned.home, content), SIMILAR: similar_surface(fold, learned.lists, content)}
+    made = surfaces_of(
+        {name: said for name, said in settings.surfaces.items() if name in made}, made, made[HOME], ranks=False
+    )
     engine = Engine.of(
         release,
         items=data.items,
@@ -337,7 +369,7 @@ def engine_of(
         users=Users(data.users, vectors, history, data.items, recent),
         indexes=built,
         card=card_of(fold, learned.lists, recent, kinds),
-        surfaces={HOME: home_surface(learned.home, content), SIMILAR: similar_surface(fold, learned.lists, content)},
+        surfaces=surfaces_of(named(settings), made, made[HOME], ranks=False),
         content=content,
     )
     return engine, reports
