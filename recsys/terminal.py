@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from recsys.releases import GateReport, Release
@@ -47,6 +48,8 @@ def print_release(console: Console, release: Release) -> None:
     console.print(accuracy)
     if content := manifest.metrics.get("content"):
         print_content(console, content)
+    if ranker := manifest.metrics.get("ranker"):
+        print_ranker(console, ranker)
 
     built = Table("index", "backend", "items × d", "recall@10", "recall@100", "one query", "build", "bytes")
     for name, report in manifest.indexes.items():
@@ -71,6 +74,22 @@ def print_content(console: Console, content: Mapping[str, Any]) -> None:
             table.add_row("" if place else metric, part, *_shown(content[part][metric], "overall", "warm", "cold"))
     console.print(table)
     console.print(", ".join(f"{count:,} items: {what}" for what, count in content["items"].items()), style="dim")
+
+
+def print_ranker(console: Console, ranker: Mapping[str, Any]) -> None:
+    """Whether candidates are ranked, why not, and what the order is made of."""
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    table.add_row("ranker", "used" if ranker["used"] else "not used: the fusion's order is served")
+    for finding in ranker["findings"]:
+        table.add_row("", escape(finding))
+    for name, between in ranker.get("against", {}).items():
+        if between["difference"] is not None:
+            told = f"{between['difference']:+.4f}, from {between['low']:+.4f} to {between['high']:+.4f}"
+            table.add_row("", f"NDCG@10 {told}, beside {name}")
+    importance = list(ranker.get("importance", {}).items())[:5]
+    if importance:
+        table.add_row("most gain", escape(", ".join(f"{name} {share:.0%}" for name, share in importance)))
+    console.print(table)
 
 
 def verdict(gate: GateReport) -> str:

@@ -12,7 +12,8 @@ import pytest
 from pydantic import BaseModel
 
 from index import BACKENDS
-from recsys.settings import ContentSettings, Kind, Settings, load_settings
+from recsys.features import FEATURES
+from recsys.settings import ContentSettings, Kind, RankerSettings, Settings, load_settings
 from training.config import model_of
 from training.encoders import ENCODERS
 from training.maps import MAPS
@@ -115,6 +116,17 @@ def test_every_key_of_a_map_stands_in_its_table(name):
 
 def test_every_key_of_content_stands_in_its_table():
     assert table_under("### Content") == shown(dict(keys(ContentSettings, "")))
+
+
+def test_every_key_of_a_ranker_stands_in_its_table():
+    assert table_under("### Ranker") == shown(dict(keys(RankerSettings, "")))
+
+
+def test_every_feature_stands_in_its_table():
+    text = (REPO / "docs/ranking.md").read_text()
+    assert dict(re.findall(r"^\| `([a-z-]+)` \| [^|]*\| ([^|]+) \|$", text, re.MULTILINE)) == {
+        name: feature.about for name, feature in FEATURES.items()
+    }
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)

@@ -1,6 +1,8 @@
 """Rankers: what they do to candidates, how they are learned, when they are used, and what happens when they fail."""
 
+import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from datetime import UTC, datetime
 import lightgbm as lgb
 import numpy as np
 import pytest
+from rich.console import Console
 
 from index import load
 from index.exact import Exact
@@ -22,6 +25,7 @@ from recsys.rankers import RANKERS
 from recsys.ranking import Card, Ranker, sigmoid
 from recsys.retrieval import Parts, Query
 from recsys.settings import RankerSettings, load_settings
+from recsys.terminal import print_release
 from training.gate import judge_ranker
 from training.ranker import Examples, grow, platt, ranked_surface
 from training.run import train
@@ -233,6 +237,9 @@ def test_a_release_with_a_ranker_that_beats_the_fusion_says_so_and_serves_it(out
     assert outcome.release.manifest.metrics["pipeline"]["ndcg@10"]["all"] == told["ndcg@10"]["the ranker"]
     assert abs(told["calibration"]["predicted"] - told["calibration"]["observed"]) < 0.03
     assert sum(told["importance"].values()) == pytest.approx(1, abs=0.01)
+    console = Console(record=True, file=io.StringIO(), width=200)
+    print_release(console, outcome.release)
+    assert re.search(r"ranker +used *\n +NDCG@10 \+0\.\d{4}, from \+0\.\d{4} to \+", console.export_text())
     engine = assemble(outcome.release, load)
     assert set(engine.parts.ranker.features) == set(told["importance"])
     users = np.arange(20, dtype=np.int32)
@@ -301,6 +308,11 @@ def test_a_release_falls_back_to_the_fusion_where_a_ranker_is_no_better(tmp_path
     assert not told["used"]
     assert told["findings"]
     assert not (outcome.release.folder / "ranker").exists()
+    console = Console(record=True, file=io.StringIO(), width=200)
+    print_release(console, outcome.release)
+    printed = console.export_text()
+    assert "not used: the fusion's order is served" in printed
+    assert told["findings"][0] in printed
     engine = assemble(outcome.release, load)
     assert engine.surfaces[HOME].ranker is None
     assert engine.parts.ranker is None

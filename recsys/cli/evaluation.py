@@ -165,6 +165,22 @@ def bench_entities(dataset: Annotated[str, typer.Argument(help="A data set with 
 
 
 @bench_app.command(
+    "cascade", epilog="Examples: `recsys bench cascade ml-100k` · `recsys bench cascade ml-100k ml-latest-small`"
+)
+def bench_cascade(
+    datasets: Annotated[list[str], typer.Argument(help="Names of `recsys data list`.", metavar="DATASET…")],
+) -> None:
+    """Each source alone, what is fused of them, and that put in order by a ranker; JSON."""
+    with extra("train"):
+        from benchmarks.cascade import measure
+        from training.progress import Terminal
+
+    watcher = Terminal(Console(stderr=True))
+    documents = [measure(dataset, watcher, environ=os.environ) for dataset in datasets]
+    print_json(documents[0] if len(documents) == 1 else documents)
+
+
+@bench_app.command(
     "serving",
     epilog="Examples: `recsys bench serving --items 1000000 --json` · "
     "`recsys bench serving --dataset ml-100k --rate 200`",
