@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -153,6 +154,28 @@ class Catalogue:
             self._memberships[column] = starts.astype(np.int64), groups
         return self._memberships[column]
 
+    def newest_first(self, column: str) -> Int32:
+        """The rows of which a column says something, the largest first, equal ones by row: int32 (≤ n,).
+
+        Texts are compared as texts, which puts ISO 8601 days and times in their order. ValueError for a column that is
+        not there or that holds something else.
+        """
+        if column not in self._newest_first:
+            ordered = {name: held for name, held in self._columns if name != "item_id" and _ordered(held.type)}
+            if column not in ordered:
+                raise ValueError(
+                    f"items can be ordered by a column of numbers or of text, such as days, and {column!r} is none in "
+                    f"this catalogue: choose one of {', '.join(ordered) or 'none, it has no such column'}"
+                )
+            values: Arrow = self.table.column(column)
+            there: Arrow = pc.is_valid(values)
+            if _of_text(values.type):
+                there = pc.and_kleene(there, pc.not_equal(values, pa.scalar("")))
+            rows: Arrow = pc.indices_nonzero(there)
+            order: Arrow = pc.sort_indices(values.take(rows), sort_keys=[("", "descending")])
+            self._newest_first[column] = np.asarray(np.from_dlpack(rows), np.int32)[np.from_dlpack(order)]
+        return self._newest_first[column]
+
     @property
     def described(self) -> Mapping[int, Mapping[str, Any]]:
         """What was said of items since the table was made: row → attributes."""
@@ -184,6 +207,10 @@ class Catalogue:
         return {}
 
     @cached_property
+    def _newest_first(self) -> dict[str, Int32]:
+        return {}
+
+    @cached_property
     def _columns(self) -> list[tuple[str, Arrow]]:
         # One chunk each, so that a row is one look-up; texts of more than 2 GB stay in several.
         whole = self.table.combine_chunks()
@@ -202,6 +229,13 @@ def _of_text(kind: Any) -> bool:
     """Whether an Arrow type is text or lists of text."""
     kind = kind.value_type if pa.types.is_list(kind) else kind
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _ordered(kind: Any) -> bool:
+    """Whether an Arrow type has an order that people mean: numbers and text."""
+    return bool(
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or (_of_text(kind) and not pa.types.is_list(kind))
+    )
 
 
 def _whole(array: Arrow) -> Arrow:
@@ -255,10 +289,33 @@ class _Amended(Catalogue):
     def memberships(self, column: str) -> tuple[Int64, Int64]:
         return self.built.memberships(column)
 
+    def newest_first(self, column: str) -> Int32:
+        order = self.built.newest_first(column)
+        order = order[~np.isin(order, list(self.described))]
+        values, kind = self.table.column(column), str if _of_text(self.table.schema.field(column).type) else int | float
+        said: list[tuple[Any, int]] = [(known(new.items()).get(column), row) for row, new in self.described.items()]
+        said = [(value, row) for value, row in said if isinstance(value, kind) and not isinstance(value, bool)]
+        said.sort(key=lambda pair: pair[1])
+        said.sort(key=lambda pair: pair[0], reverse=True)
+        # How many of the built ones stand before each of those that were described since.
+        before = [bisect_left(range(len(order)), True, key=_behind(order, values, *pair)) for pair in said]
+        return np.insert(order, before, [row for _, row in said])
+
     def save(self, path: Path) -> None:  # noqa: ARG002
         raise ValueError(
             f"{len(self.described)} items were described since this catalogue was made: save what is built"
         )
+
+
+def _behind(order: Int32, values: Arrow, value: Any, row: int) -> Callable[[int], bool]:
+    """Whether what stands at a place of ``order`` comes after an item of this value."""
+
+    def behind(place: int) -> bool:
+        there = int(order[place])
+        other = values[there].as_py()
+        return bool(other < value or (other == value and there > row))
+
+    return behind
 
 
 def known(values: Iterable[tuple[str, Any]]) -> dict[str, Any]:

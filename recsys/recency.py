@@ -55,6 +55,24 @@ class Recency:
         np.minimum.at(found, self.rows, self.times)
         return np.where(np.isfinite(found), found, np.nan)
 
+    def ranked(self, half_life: float) -> Int32:
+        """The items that somebody took, those of the largest decayed counts first, equal ones by row: int32 (≤ n,)."""
+        if half_life not in self._ranked:
+            counts = self.decayed(half_life)
+            order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
+            self._ranked[half_life] = order.astype(np.int32)
+        return self._ranked[half_life]
+
+    @cached_property
+    def newest_first(self) -> Int32:
+        """The items that somebody took, those first taken last at the beginning, equal ones by row: int32 (≤ n,)."""
+        order = np.argsort(-self.first, kind="stable")
+        return order[: np.count_nonzero(~np.isnan(self.first))].astype(np.int32)
+
+    @cached_property
+    def _ranked(self) -> dict[float, Int32]:
+        return {}
+
     @cached_property
     def _decayed(self) -> dict[float, Float32]:
         return {}

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from recsys.arrays import Int32
-from recsys.candidates import EMPTY, Candidates
+from recsys.candidates import Candidates
 from recsys.masks import Mask
 from recsys.retrieval import Parts, Query
+from recsys.sources.popular import by_place, first
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,11 +29,5 @@ class Pinned:
         return cls(rows[rows >= 0], parts.available)
 
     def __call__(self, queries: Sequence[Query], k: int) -> Candidates:
-        """The first k of them for each query, less those that it does not allow."""
-        rows = np.tile(self.rows[:k], (len(queries), 1))
-        kept = np.ones(rows.shape, bool) if self.available is None else self.available.holds(rows)
-        for line, query in enumerate(queries):
-            if query.allowed is not None:
-                kept[line] &= query.allowed.holds(rows[line])
-        scores = (1 / (1 + np.arange(rows.shape[1]))).astype(np.float32)
-        return Candidates(rows, np.where(rows >= 0, scores, EMPTY)).keep(kept)
+        """The first k of them that each query allows, scored by 1 / place."""
+        return by_place([first(self.rows, k, self.available, query.allowed) for query in queries], k)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 
 import numpy as np
 
@@ -32,7 +34,7 @@ class Popular:
 
     def __call__(self, queries: Sequence[Query], k: int) -> Candidates:
         """The k most popular items."""
-        lists = {id(query.allowed): self._first(k, query.allowed) for query in queries}
+        lists = {id(query.allowed): first(self.order, k, self.allowed, query.allowed) for query in queries}
         if len(lists) == 1:
             (rows,) = lists.values()
             shape = (len(queries), len(rows))
@@ -43,16 +45,26 @@ class Popular:
             table[line, : len(rows)] = rows
         return Candidates(table, np.where(table >= 0, self.popularity[table], EMPTY))
 
-    def _first(self, k: int, wanted: Mask | None) -> Int32:
-        """The first k items that may be answered and are wanted."""
-        allowed = self.allowed if wanted is None else wanted if self.allowed is None else wanted & self.allowed
-        if allowed is None:
-            return self.order[:k]
-        # As far down as it takes: few are missing, and a million rows need not be looked at for twenty.
-        reach = k
-        while True:
-            rows = self.order[:reach]
-            kept = rows[allowed.holds(rows)]
-            if len(kept) >= min(k, allowed.count) or reach >= len(self.order):
-                return kept[:k]
-            reach *= 2
+
+def first(order: Int32, k: int, *allowed: Mask | None) -> Int32:
+    """The first k rows of ``order`` that every mask holds, int32 (≤ k,); None allows all."""
+    masks = [mask for mask in allowed if mask is not None]
+    if not masks:
+        return order[:k]
+    held = reduce(and_, masks)
+    # As far down as it takes: few are missing, and a million rows need not be looked at for twenty.
+    reach = k
+    while True:
+        rows = order[:reach]
+        kept = rows[held.holds(rows)]
+        if len(kept) >= min(k, held.count) or reach >= len(order):
+            return kept[:k]
+        reach *= 2
+
+
+def by_place(lists: Sequence[Int32], k: int) -> Candidates:
+    """One list of rows, best first, int32 (≤ k,), for each query, scored by 1 / place, in k slots."""
+    rows = np.full((len(lists), k), NONE)
+    for line, found in enumerate(lists):
+        rows[line, : len(found)] = found
+    return Candidates(rows, np.where(rows >= 0, (1 / np.arange(1, k + 1)).astype(np.float32), EMPTY))

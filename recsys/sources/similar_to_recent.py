@@ -46,7 +46,7 @@ class SimilarToRecent:
         scores = np.full((len(queries), k), EMPTY)
         for line in np.unique(lines):
             own = lines == line
-            rows[line], scores[line] = _best(found.rows[own].ravel(), found.scores[own].ravel(), k)
+            rows[line], scores[line] = merged(found.rows[own].ravel(), found.scores[own].ravel(), k)
         return Candidates(rows, scores)
 
     def score(self, queries: Sequence[Query], rows: Int32) -> Float32:
@@ -67,7 +67,7 @@ class SimilarToRecent:
         return lines[known], np.ascontiguousarray(vectors[known])
 
 
-def _best(rows: Int32, scores: Float32, k: int) -> tuple[Int32, Float32]:
+def merged(rows: Int32, scores: Float32, k: int) -> tuple[Int32, Float32]:
     """The k different rows of the largest scores above 0, in exactly k slots."""
     order = np.lexsort((rows, -scores))
     order = order[(rows[order] >= 0) & (scores[order] > 0)]
