@@ -15,11 +15,13 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from shutil import copytree
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
 from recsys.arrays import Float32
+from recsys.errors import ReleaseDamaged
 from recsys.masks import Mask
 from recsys.retrieval import VectorIndex
 from recsys.stores import ItemChange, ItemChanges, Store, UserState
@@ -385,6 +387,13 @@ class VectorIndexContract:
         assert not backend.build(self.vectors(0)).search(self.vectors(2), 4).filled.any()
         assert backend.build(self.vectors(5)).search(self.vectors(0), 4).shape == (0, 4)
 
+    def test_an_empty_index_is_saved_and_loaded_and_takes_a_mask(self, backend: Backend, tmp_path: Path) -> None:
+        nothing = self.vectors(0)
+        backend.build(nothing).save(tmp_path)
+        loaded = backend.load(tmp_path, nothing)
+        assert loaded.shape == (0, 8)
+        assert loaded.search(self.vectors(2), 4, Mask.of(np.ones(0, bool))).rows.tolist() == [[-1] * 4] * 2
+
     def test_a_batch_equals_its_queries_one_by_one(self, backend: Backend) -> None:
         index, queries = backend.build(self.vectors()), self.vectors(20, seed=4)
         batch = index.search(queries, 10)
@@ -401,17 +410,66 @@ class VectorIndexContract:
         assert loaded.backend == index.backend
         assert np.array_equal(loaded.search(queries, 10).rows, index.search(queries, 10).rows)
 
+    def test_files_that_are_cut_short_foreign_or_gone_are_refused(self, backend: Backend, tmp_path: Path) -> None:
+        """Before they end the process. A backend that writes no files has none to lose."""
+        vectors, sound = self.vectors(), tmp_path / "sound"
+        sound.mkdir()
+        backend.build(vectors).save(sound)
+        damages: dict[str, Callable[[Path], object]] = {
+            "cut short": lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
+            "emptied": lambda file: file.write_bytes(b""),
+            "foreign": lambda file: file.write_bytes(b"PK\x03\x04 this is no index " * 40),
+            "gone": Path.unlink,
+        }
+        for file in [path.relative_to(sound) for path in sound.rglob("*") if path.is_file()]:
+            for name, damage in damages.items():
+                home = tmp_path / f"{file.parent.name} {file.name} {name}"
+                copytree(sound, home)
+                damage(home / file)
+                _assert_damaged(partial(backend.load, home, vectors), f"{file} {name} was loaded")
+
+    def test_files_over_other_vectors_are_refused(self, backend: Backend, tmp_path: Path) -> None:
+        """With fewer, more, or of another width. A backend that writes no files is over whatever it is given."""
+        vectors = self.vectors()
+        backend.build(vectors).save(tmp_path)
+        if not list(tmp_path.iterdir()):
+            return
+        for other in (vectors[:-1], self.vectors(301), self.vectors(300, 7), self.vectors(0)):
+            _assert_damaged(partial(backend.load, tmp_path, other), f"loaded over {other.shape}")
+
     def test_equal_and_zero_vectors_are_items_like_others(self, backend: Backend) -> None:
         vectors = np.concatenate([np.zeros((5, 4)), np.ones((5, 4))]).astype(np.float32)
         found = backend.build(vectors).search(np.ones((1, 4), np.float32), 10)
         assert sorted(found.rows[0].tolist()) == list(range(10))
         assert np.allclose(found.scores[0], [4.0] * 5 + [0.0] * 5, atol=1e-5)
 
+    def test_vectors_and_queries_of_nothing_but_zeros_have_answers(self, backend: Backend) -> None:
+        zeros = np.zeros((300, 8), np.float32)
+        for vectors, queries in ((zeros, self.vectors(2)), (self.vectors(), zeros[:2]), (zeros, zeros[:2])):
+            found = backend.build(vectors).search(queries, 20)
+            assert all(len(set(line)) == 20 for line in found.rows.tolist())
+            assert found.filled.all()
+            assert np.allclose(found.scores, 0, atol=1e-6)
+
+    def test_one_vector_many_times_is_as_many_items(self, backend: Backend) -> None:
+        vectors = np.tile(self.vectors(1), (2000, 1))
+        index = backend.build(vectors)
+        for allowed in (None, Mask.of(np.arange(2000) % 7 == 0)):
+            found = index.search(vectors[:3], 150, allowed)
+            assert found.filled.all()
+            assert all(len(set(line)) == 150 for line in found.rows.tolist())
+            assert np.allclose(found.scores, vectors[0] @ vectors[0], rtol=1e-5)
+
     def test_other_layouts_and_widths_are_taken(self, backend: Backend) -> None:
         vectors = self.vectors()
         plain = backend.build(vectors).search(vectors[:3], 5)
         doubled = np.asfortranarray(vectors.astype(np.float64))
         assert np.array_equal(backend.build(doubled).search(doubled[:3], 5).rows, plain.rows)  # type: ignore[arg-type]
+        # Every other row and column of something larger, and read-only as what is mapped is.
+        sparse = np.zeros((600, 16), np.float32)
+        sparse[::2, ::2] = vectors
+        sparse.flags.writeable = False
+        assert np.array_equal(backend.build(sparse[::2, ::2]).search(sparse[:6:2, ::2], 5).rows, plain.rows)
 
     def test_nothing_is_written_into_what_was_given(self, backend: Backend) -> None:
         vectors, queries = self.vectors(), self.vectors(4, seed=6)
@@ -463,12 +521,22 @@ class VectorIndexContract:
             (np.ones((1, 3), np.float32), 2, r"queries are \(1, 3\) but the index is \(5, 4\): d must match"),
             (np.ones(4, np.float32), 2, r"queries are \(4,\) but the index is \(5, 4\)"),
             (np.ones((1, 4), np.float32), 0, "k is 0: ask for at least 1"),
+            (np.ones((0, 5), np.float32), 2, r"queries are \(0, 5\) but the index is \(5, 4\)"),
+            (np.ones((1, 4), np.float32), -3, "k is -3: ask for at least 1"),
             (np.full((1, 4), np.nan, np.float32), 2, "queries hold values that are not finite"),
+            (np.array([[1, 2, -np.inf, 4]], np.float32), 2, "queries hold values that are not finite"),
         ):
             _assert_refused(partial(index.search, queries, k), said)
-        bad = self.vectors(5, 4)
-        bad[3] = np.inf
-        _assert_refused(partial(backend.build, bad), "1 of 5 vectors hold values that are not finite, first in row 3")
+        _assert_refused(
+            partial(backend.build(self.vectors(0, 4)).search, self.vectors(1, 3), 2), r"the index is \(0, 4\)"
+        )
+        for value in (np.nan, np.inf, -np.inf):
+            bad = self.vectors(5, 4)
+            bad[3, 1] = value
+            _assert_refused(
+                partial(backend.build, bad), "1 of 5 vectors hold values that are not finite, first in row 3"
+            )
+        _assert_refused(partial(backend.build, np.ones((3, 0), np.float32)), r"vectors are \(3, 0\): they must be")
         _assert_refused(partial(backend.build, np.ones(3, np.float32)), r"vectors are \(3,\): they must be \(n, d\)")
 
 
@@ -477,3 +545,14 @@ def _assert_refused(act: Callable[[], object], said: str) -> None:
 
     with pytest.raises(ValueError, match=said):
         act()
+
+
+def _assert_damaged(act: Callable[[], object], otherwise: str) -> None:
+    import pytest  # noqa: PLC0415  needed when the tests run, not to import this module
+
+    try:
+        act()
+    except (ReleaseDamaged, ValueError) as error:
+        assert str(error), "an error says what is wrong"  # noqa: PT017  which of the two is the backend's choice
+    else:
+        pytest.fail(otherwise)
