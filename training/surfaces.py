@@ -16,7 +16,8 @@ from recsys.errors import SettingsError, unknown_choice
 from recsys.fusions import FUSIONS
 from recsys.pipeline import Line, Surface
 from recsys.rankers import RANKERS
-from recsys.retrieval import Parts
+from recsys.recency import Recency
+from recsys.retrieval import NO_ROWS, NO_TIMES, Parts
 from recsys.settings import describe
 from recsys.sources import SOURCES
 from recsys.steps import STEPS
@@ -93,6 +94,7 @@ def check_columns(given: Mapping[str, Mapping[str, Any]], catalogue: Catalogue, 
         dict.fromkeys(vectors, flat),
         catalogue=catalogue,
         attributes=Attributes(catalogue),
+        recency=Recency(len(catalogue), NO_ROWS, NO_TIMES),
     )
     for name, said in given.items():
         for key, line in _lines(surface_of(name, said, Surface(sources=()))):
