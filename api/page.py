@@ -9,7 +9,7 @@ import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
 
-from api.routes import NEVER_KEPT, engine_of, engine_with, state_of
+from api.routes import NEVER_KEPT, engine_of, engine_with, states_of
 from api.schemas import Id, UserInPath
 from recsys.arrays import Int32
 from recsys.assembly import HOME
@@ -38,7 +38,7 @@ async def users(request: Request, prefix: Annotated[str, Query(max_length=100)] 
 async def history(request: Request, user_id: UserInPath, limit: Limit = 50) -> Response:
     """A user's newest items, described, as the state store remembers them now."""
     engine = engine_of(request)
-    state, degraded = await state_of(request, engine, user_id)
+    (state,), degraded = await states_of(request, engine, [user_id])
     if state is None:
         return _json({"user_id": user_id, "known": False, "seen": 0, "degraded": degraded, "items": []})
     rows = engine.items.rows_of_keys(state.recent[:limit])

@@ -6,7 +6,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,8 +23,10 @@ from api.live import Live
 from api.metrics import METRICS, exposition
 from api.problems import NOT_FOUND, PROBLEMS, Problem
 from api.schemas import (
+    MAX_BATCH,
     Alive,
     Answer,
+    BatchAnswer,
     CurrentRelease,
     Excluded,
     Filters,
@@ -34,6 +36,7 @@ from api.schemas import (
     Ready,
     RecommendRequest,
     SimilarAnswer,
+    SurfaceName,
     UserId,
 )
 from recsys.arrays import Float32, Int32
@@ -43,6 +46,7 @@ from recsys.errors import StoreError, unknown_choice
 from recsys.filters import parse
 from recsys.masks import Mask
 from recsys.pipeline import Answer as Ranked
+from recsys.pipeline import Recommender
 from recsys.retrieval import ITEMS_INDEX, Query
 from recsys.stores import Store, UserState
 
@@ -59,34 +63,63 @@ NOTHING_BEFORE: Mapping[str, float] = MappingProxyType({})
 """The stages of an answer that asked nobody."""
 
 
-@router.get("/recommend", response_model=Answer)
+@router.get("/recommend", response_model=Answer, responses=NOT_FOUND)
 async def recommend(
-    request: Request, user_id: UserId, k: K = 20, filter_: Filters = None, exclude: Excluded = None
+    request: Request,
+    user_id: UserId,
+    k: K = 20,
+    surface: SurfaceName = HOME,
+    filter_: Filters = None,
+    exclude: Excluded = None,
 ) -> Response:
     """The k best unseen items for a user: known, new or never heard of."""
     engine = engine_of(request)
-    unwanted = [item for some in exclude or () for item in some.split(",")]
+    recommender = surface_of(engine, surface)
+    unwanted = _known(engine, [item for some in exclude or () for item in some.split(",")])
     allowed = _allowed(engine, filter_)
     start = time.perf_counter()
-    state, degraded = await state_of(request, engine, user_id)
+    (state,), degraded = await states_of(request, engine, [user_id])
     waited = time.perf_counter() - start
-    query = engine.resolver.known(user_id, state, datetime.now(UTC))
-    query = replace(query, allowed=allowed, excluded=_known(engine, unwanted))
-    ranked = engine.recommenders[HOME].recommend([query], k)
-    return _answer(engine, query, ranked, HOME, {"user_id": user_id}, degraded, NEVER_KEPT, {"state": waited})
+    query = replace(engine.resolver.known(user_id, state, datetime.now(UTC)), allowed=allowed, excluded=unwanted)
+    ranked = recommender.recommend([query], k)
+    return _answer(engine, query, ranked, surface, {"user_id": user_id}, degraded, NEVER_KEPT, {"state": waited})
 
 
-@router.post("/recommend", response_model=Answer)
-async def recommend_anonymous(request: Request, body: RecommendRequest) -> Response:
-    """The k best items for a visitor of whom only a history is known; nothing is stored."""
+@router.post("/recommend", response_model=Answer | BatchAnswer, responses=NOT_FOUND)
+async def recommend_posted(request: Request, body: RecommendRequest) -> Response:
+    """The k best items for a visitor of whom only a history is known, or for each of several users; nothing is stored.
+
+    A batch is asked of the store, and of the pipeline, at once; each user gets the list that `GET` gives.
+    """
     engine = engine_of(request)
-    weights = _weights(engine, body.history)
-    history = [entry.item_id for entry in body.history]
+    recommender = surface_of(engine, body.surface)
     allowed = _allowed(engine, None if body.filter is None else [body.filter])
-    query = engine.resolver.anonymous(history, weights, datetime.now(UTC), tuple(body.interests))
-    query = replace(query, allowed=allowed, excluded=_known(engine, body.exclude))
-    ranked = engine.recommenders[HOME].recommend([query], body.k)
-    return _answer(engine, query, ranked, HOME, {"user_id": None}, [], NEVER_KEPT)
+    unwanted, now = _known(engine, body.exclude), datetime.now(UTC)
+    if body.user_ids is None:
+        if body.history is None:
+            raise Problem(422, "body.history: it is missing: give a history, or user_ids for a list for each of them")
+        weights = _weights(engine, body.history)
+        history = [entry.item_id for entry in body.history]
+        query = engine.resolver.anonymous(history, weights, now, tuple(body.interests))
+        query = replace(query, allowed=allowed, excluded=unwanted)
+        ranked = recommender.recommend([query], body.k)
+        return _answer(engine, query, ranked, body.surface, {"user_id": None}, [], NEVER_KEPT)
+    _check_batch(body)
+    start = time.perf_counter()
+    states, degraded = await states_of(request, engine, body.user_ids)
+    waited = time.perf_counter() - start
+    queries = [
+        replace(engine.resolver.known(user, state, now), allowed=allowed, excluded=unwanted)
+        for user, state in zip(body.user_ids, states, strict=True)
+    ]
+    ranked = recommender.recommend(queries, body.k)
+    answers = [
+        _content(engine, query, ranked, place, body.surface, {"user_id": query.user}, degraded)
+        for place, query in enumerate(queries)
+    ]
+    content = {"release": engine.id, "answers": answers, "request_id": secrets.token_hex(8)}
+    timed = _timed(body.surface, {"state": waited, **ranked.seconds})
+    return Response(to_json(content), headers={**NEVER_KEPT, "Server-Timing": timed}, media_type="application/json")
 
 
 @router.get("/items/{item_id:path}/similar", response_model=SimilarAnswer, responses=NOT_FOUND)
@@ -193,20 +226,32 @@ async def engine_with(request: Request, items: list[str]) -> Engine:
     return engine_of(request)
 
 
-async def state_of(request: Request, engine: Engine, user: str) -> tuple[UserState | None, list[str]]:
-    """What is remembered of a user.
+def surface_of(engine: Engine, name: str) -> Recommender:
+    """The pipeline of that name; 404 with those that there are."""
+    if name not in engine.recommenders:
+        raise Problem(404, unknown_choice("surface", name, engine.recommenders))
+    return engine.recommenders[name]
+
+
+async def states_of(
+    request: Request, engine: Engine, users: Sequence[str]
+) -> tuple[Sequence[UserState | None], list[str]]:
+    """What is remembered of users, in one round trip.
 
     While the store does not answer, or has not been filled for this release yet, what the release learned of them.
     """
     try:
-        (state,) = await store_of(request).get([user], engine.id)
+        states = await store_of(request).get(users, engine.id)
     except StoreError:
-        return engine.users.find([user])[0], [USER_STATE]
-    if (state is None or state.empty) and live_of(request).filled != engine.id:
-        (learned,) = engine.users.find([user])
+        return engine.users.find(users), [USER_STATE]
+    if live_of(request).filled == engine.id:
+        return states, []
+    lacking = [place for place, state in enumerate(states) if state is None or state.empty]
+    for place, learned in zip(lacking, engine.users.find([users[place] for place in lacking]), strict=True):
         if learned is not None:
-            return replace(learned, interests=() if state is None else state.interests), []
-    return state, []
+            before = states[place]
+            states[place] = replace(learned, interests=() if before is None else before.interests)
+    return states, []
 
 
 def check_there(engine: Engine, item: str) -> None:
@@ -240,42 +285,64 @@ def _weights(engine: Engine, history: list[HistoryEntry]) -> Float32:
     return np.array(values, np.float32)
 
 
+def _check_batch(body: RecommendRequest) -> None:
+    users = body.user_ids or ()
+    if body.history is not None or body.interests:
+        raise Problem(422, "body.user_ids: a history and interests are a visitor's: give either them or user_ids")
+    if len(users) * body.k > MAX_BATCH:
+        raise Problem(422, f"body.k: {len(users)} lists of {body.k} items: at most {MAX_BATCH:,} items, ask in parts")
+
+
 def _answer(
     engine: Engine,
     query: Query,
     ranked: Ranked,
     surface: str,
-    subject: dict[str, str | None],
+    subject: Mapping[str, Any],
     degraded: list[str],
     headers: dict[str, str],
     before: Mapping[str, float] = NOTHING_BEFORE,
 ) -> Response:
+    content = _content(engine, query, ranked, 0, surface, subject, degraded)
+    # A list made without some part must not outlive the failure.
+    kept = NEVER_KEPT if content["degraded"] else headers
+    headers = {**kept, "Server-Timing": _timed(surface, {**before, **ranked.seconds})}
+    return Response(to_json(content), headers=headers, media_type="application/json")
+
+
+def _content(
+    engine: Engine,
+    query: Query,
+    ranked: Ranked,
+    place: int,
+    surface: str,
+    subject: Mapping[str, Any],
+    degraded: list[str],
+) -> dict[str, Any]:
+    """What is answered to the query at ``place``."""
     # A plain dictionary: building and checking models costs more than the search.
     found = ranked.candidates
-    count = int(found.filled[0].sum())
-    ids = engine.items.ids(found.rows[0, :count])
+    count = int(found.filled[place].sum())
+    ids = engine.items.ids(found.rows[place, :count])
     # Never the model's own: inner products would give the vectors away to whoever asks often enough.
-    scores, sources = [1 / (RANK_CONSTANT + rank) for rank in range(1, count + 1)], ranked.sources(0)
+    scores, sources = [1 / (RANK_CONSTANT + rank) for rank in range(1, count + 1)], ranked.sources(place)
     parts = [*degraded, *ranked.degraded]
-    content: dict[str, Any] = {
+    METRICS.levels.labels(surface, ranked.levels[place]).inc()
+    for part in parts:
+        METRICS.degraded.labels(part).inc()
+    return {
         **subject,
         "surface": surface,
         "release": engine.id,
-        "level": ranked.levels[0],
+        "level": ranked.levels[place],
         "degraded": parts,
         "items": [
-            {"item_id": ids[place], "rank": place + 1, "score": round(scores[place], 6), "sources": sources[place]}
-            for place in range(count)
+            {"item_id": ids[slot], "rank": slot + 1, "score": round(scores[slot], 6), "sources": sources[slot]}
+            for slot in range(count)
         ],
         "reason": None if count == found.shape[1] else _reason(engine, query, count),
         "request_id": secrets.token_hex(8),
     }
-    METRICS.levels.labels(surface, ranked.levels[0]).inc()
-    for part in parts:
-        METRICS.degraded.labels(part).inc()
-    # A list made without some part must not outlive the failure.
-    headers = {**(NEVER_KEPT if parts else headers), "Server-Timing": _timed(surface, {**before, **ranked.seconds})}
-    return Response(to_json(content), headers=headers, media_type="application/json")
 
 
 def _timed(surface: str, seconds: Mapping[str, float]) -> str:

@@ -13,6 +13,9 @@ from recsys.filters import LONGEST
 ID_LENGTH = 1000
 MAX_K = 500
 MAX_HISTORY = 1000
+MAX_USERS = 500
+MAX_BATCH = 50_000
+"""Items in all the lists of a batch."""
 
 
 def _printable(text: str) -> str:
@@ -42,6 +45,8 @@ Filters = Annotated[
     ),
 ]
 K = Annotated[int, Query(ge=1, le=MAX_K, description="How many items.")]
+Name = Annotated[str, Field(min_length=1, max_length=100, json_schema_extra={**PRINTABLE}), AfterValidator(_printable)]
+SurfaceName = Annotated[Name, Query(description="Which pipeline answers: one of the release's.", examples=["home"])]
 
 
 class Strict(BaseModel):
@@ -121,7 +126,7 @@ class HistoryEntry(Strict):
 
 
 class RecommendRequest(Strict):
-    """What an anonymous visitor did, newest first."""
+    """What an anonymous visitor did, newest first; or the users who are to be answered, all at once."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -129,7 +134,11 @@ class RecommendRequest(Strict):
         json_schema_extra={"examples": [{"history": [{"item_id": "50", "event": "play"}], "k": 20}]},
     )
 
-    history: Annotated[list[HistoryEntry], Len(0, MAX_HISTORY)]
+    history: Annotated[list[HistoryEntry], Len(0, MAX_HISTORY)] | None = None
+    user_ids: Annotated[list[Id], Len(1, MAX_USERS)] | None = Field(
+        default=None, description="In place of a history: a list for each of these users.", examples=[["196", "22"]]
+    )
+    surface: Name = Field(default="home", description="Which pipeline answers: one of the release's.")
     interests: Annotated[list[Word], Len(0, 100)] = Field(default=[], description="Words and tags that they named.")
     filter: str | None = Field(
         default=None, max_length=LONGEST, description="What is wanted, as in `genres:jazz and not year<1960`."
@@ -161,6 +170,14 @@ class Answer(BaseModel):
     degraded: list[str] = Field(examples=[[]], description="Parts that failed and were done without.")
     items: list[RankedItem]
     reason: str | None = Field(examples=[None], description="Why there are fewer items than were asked for.")
+    request_id: str = Field(examples=["5f3a9c0e7b1d4a26"])
+
+
+class BatchAnswer(BaseModel):
+    """A list for each of several users, in the order in which they were asked for."""
+
+    release: str = Field(examples=["2026-11-23T02-47-10"])
+    answers: list[Answer]
     request_id: str = Field(examples=["5f3a9c0e7b1d4a26"])
 
 

@@ -164,6 +164,8 @@ class Recommender:
             if found.filled.all():
                 break
             proposal = _after(self.filters, queries, self._ask(rung, source, queries, self._depth(queries, k), failed))
+            # As above: what steps choose from must not depend on what others of the batch have seen.
+            proposal = proposal.top(self._pool(k)) if self.steps else proposal
             found = fill(found, _after(self.steps, queries, fuse({rung: proposal})), k)
             some = found.rows.max(axis=1, initial=-1) >= 0
             levels = [level or (rung if some[place] else "") for place, level in enumerate(levels)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from xxhash import xxh3_64_intdigest
 
 from recsys.arrays import Float32, Int32, Int64
 from recsys.folding import Fold
@@ -119,8 +120,10 @@ class Resolver:
 
     def known(self, user: str, state: UserState | None, now: datetime) -> Query:
         """The query of a named user: their vector, else one folded in from recent items, else none."""
+        # The same list all day, to whoever asks for it and however; another one tomorrow.
+        seed = xxh3_64_intdigest(f"{now:%Y-%m-%d} {user}".encode())
         if state is None:
-            return Query(now=now, user=user)
+            return Query(now=now, user=user, seed=seed)
         seen = self.items.rows_of_keys(state.seen)
         recent = self.items.rows_of_keys(state.recent)
         known = recent >= 0
@@ -132,6 +135,7 @@ class Resolver:
             weights=state.weights[known],
             times=state.times[known],
             interests=state.interests,
+            seed=seed,
         )
         if self.fold is None:
             return query

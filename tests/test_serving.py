@@ -1,0 +1,116 @@
+"""Surfaces, batches, reasons and paging of the HTTP contract, asked of a real server with a real release."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from index import load
+from recsys.assembly import assemble
+from recsys.releases import ReleaseStore
+from recsys.settings import load_settings
+
+MORE = """
+[surfaces.email]
+steps = [{ name = "dithered", epsilon = 2 }, { name = "diverse" }]
+[surfaces.top]
+sources = ["popular"]
+filters = []
+[surfaces.late]
+steps = ["diverse"]
+budget_ms = 0.001
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, configured):
+    folder = tmp_path_factory.mktemp("surfaces")
+    (folder / "recsys.toml").write_text(configured(16) + MORE)
+    done = subprocess.run([sys.executable, "-m", "recsys", "train"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client(folder, serve):
+    with serve(folder) as (address, _), httpx.Client(base_url=address) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def engine(folder):
+    settings = load_settings(folder / "recsys.toml", {})
+    return assemble(ReleaseStore(settings.releases.folder).current(), load)
+
+
+def asked(client, user, **parameters):
+    answer = client.get("/recommend", params={"user_id": user, **parameters})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def items(body):
+    return [item["item_id"] for item in body["items"]]
+
+
+def test_surfaces_answer_by_name(client):
+    bodies = {name: asked(client, "196", surface=name) for name in ("home", "email", "top")}
+    assert all(body["surface"] == name for name, body in bodies.items())
+    assert len({tuple(items(body)) for body in bodies.values()}) == 3
+    assert items(bodies["top"]) == items(client.get("/popular").json())
+    posted = {"history": [{"item_id": "50"}], "surface": "top"}
+    assert items(client.post("/recommend", json=posted).json()) == items(bodies["top"])
+
+
+@pytest.mark.parametrize("body", [None, {"history": []}, {"user_ids": ["196"]}])
+def test_an_unknown_surface_is_a_problem_that_lists_those_that_exist(client, body):
+    if body is None:
+        answer = client.get("/recommend", params={"user_id": "196", "surface": "hme"})
+    else:
+        answer = client.post("/recommend", json={**body, "surface": "hme"})
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"] == "unknown surface 'hme', choose one of email, home, late, similar, top"
+
+
+@pytest.mark.parametrize("surface", ["home", "email"])
+def test_get_and_batch_and_library_give_one_list(client, engine, surface):
+    users = ["196", "22", "nobody at all", "405", "196"]
+    got = [items(asked(client, user, surface=surface, k=10)) for user in users]
+    answer = client.post("/recommend", json={"user_ids": users, "k": 10, "surface": surface})
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert body["release"] == engine.id
+    assert [one["user_id"] for one in body["answers"]] == users
+    assert [items(one) for one in body["answers"]] == got
+    assert [one["level"] for one in body["answers"]] == ["personal", "personal", "popular", "personal", "personal"]
+    rows = engine.users.ids.rows(["196", "22", "405"])
+    found = engine.recommend(rows, 10, datetime.now(UTC), surface).candidates.rows
+    assert [engine.items.ids(row) for row in found] == [got[0], got[1], got[3]]
+
+
+def test_what_is_not_wanted_is_so_for_everybody_of_a_batch(client):
+    first = items(asked(client, "22", k=3))
+    body = {"user_ids": ["196", "22"], "k": 3, "exclude": first, "filter": "year<1990"}
+    for one in client.post("/recommend", json=body).json()["answers"]:
+        assert items(one) == items(asked(client, one["user_id"], k=3, exclude=",".join(first), filter="year<1990"))
+        assert not set(first) & set(items(one))
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"user_ids": []}, "body.user_ids"),
+        ({"user_ids": ["u"] * 501}, "body.user_ids"),
+        ({"user_ids": [""]}, "body.user_ids.0"),
+        ({"user_ids": ["u"], "history": []}, "give either them or user_ids"),
+        ({"user_ids": ["u"] * 500, "k": 500}, "at most 50,000 items"),
+        ({"user_ids": ["u"], "surface": ""}, "body.surface"),
+    ],
+)
+def test_a_batch_that_cannot_be_is_refused(client, body, said):
+    answer = client.post("/recommend", json=body)
+    assert answer.status_code == 422
+    assert said in answer.json()["detail"]
