@@ -168,6 +168,8 @@ def test_the_page_shows_it_and_puts_another(address, trained, browser):
     page.get_by_label("Interests").fill("Woody, Buzz Lightyear")
     expect(page.locator("#list-body .badge")).to_have_text("declared-interests")
     assert page.url.endswith("&interests=Woody,Buzz%20Lightyear&similar=1")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
     page.get_by_role("button", name="Add an item").click()
     page.get_by_label("Id", exact=True).fill("films/4")
