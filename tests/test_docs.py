@@ -13,7 +13,10 @@ from pydantic import BaseModel
 
 from index import BACKENDS
 from recsys.features import FEATURES
+from recsys.fusions import FUSIONS
 from recsys.settings import ContentSettings, Kind, RankerSettings, Settings, load_settings
+from recsys.sources import SOURCES
+from recsys.steps import STEPS
 from training.config import model_of
 from training.encoders import ENCODERS
 from training.maps import MAPS
@@ -79,10 +82,10 @@ def keys(section, prefix):
             yield f"{prefix}{key}", default
 
 
-def table_under(heading):
-    """Key → default, as the table under a heading of the operations page shows them."""
-    text = (REPO / "docs/operations.md").read_text()
-    assert f"\n{heading}\n" in text, f"docs/operations.md has no heading {heading!r}"
+def table_under(heading, page="docs/operations.md"):
+    """Key → default, as the table under a heading of a page shows them."""
+    text = (REPO / page).read_text()
+    assert f"\n{heading}\n" in text, f"{page} has no heading {heading!r}"
     section = re.split(r"^#+ ", text.split(f"\n{heading}\n")[1], maxsplit=1, flags=re.MULTILINE)[0]
     return dict(re.findall(r"^\| `([\w.]+)` \| (.+?) \| ", section, re.MULTILINE))
 
@@ -132,6 +135,37 @@ def test_every_feature_stands_in_its_table():
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_every_key_of_an_encoder_stands_in_its_table(encoder):
     assert table_under(f"### Encoder `{encoder}`") == shown(dict(keys(ENCODERS[encoder], "")))
+
+
+LINES = [(table.kind, name) for table in (SOURCES, FUSIONS, STEPS) for name in table]
+
+
+@pytest.mark.parametrize(("kind", "name"), LINES)
+def test_every_option_of_a_line_of_a_pipeline_stands_in_its_table(kind, name):
+    builder = {"source": SOURCES, "fusion": FUSIONS, "step": STEPS}[kind][name]
+    _, *options = inspect.signature(builder).parameters.values()
+    given = shown({option.name: option.default for option in options if option.default is not option.empty})
+    wanted = {option.name: given.get(option.name, "must be given") for option in options}
+    assert table_under(f"### {kind.title()} `{name}`", "docs/pipelines.md") == wanted
+
+
+def test_no_line_of_a_pipeline_is_documented_that_is_not_there():
+    text = (REPO / "docs/pipelines.md").read_text()
+    said = re.findall(r"^### (Source|Fusion|Step) `(.+)`$", text, re.MULTILINE)
+    assert sorted((kind.lower(), name) for kind, name in said) == sorted(LINES)
+
+
+def test_the_pipelines_that_are_shown_answer_as_they_are_shown(tmp_path):
+    page = REPO / "docs/pipelines.md"
+    for file in ("events.csv", "items.csv"):
+        (tmp_path / file).write_text(block_of(REPO / "README.md", file))
+    (tmp_path / "recsys.toml").write_text(block_of(page, "recsys.toml"))
+    trained = recsys("train", cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    (example,) = blocks(page, "python")
+    asked = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True)
+    assert asked.returncode == 0, asked.stderr
+    assert f"```text\n{asked.stdout}```" in page.read_text()
 
 
 def test_every_environment_variable_stands_in_the_table():
