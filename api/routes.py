@@ -29,6 +29,7 @@ from api.schemas import (
     BatchAnswer,
     CurrentRelease,
     Excluded,
+    Explain,
     Filters,
     HistoryEntry,
     ItemId,
@@ -47,6 +48,7 @@ from recsys.filters import parse
 from recsys.masks import Mask
 from recsys.pipeline import Answer as Ranked
 from recsys.pipeline import Recommender
+from recsys.reasons import reasons
 from recsys.retrieval import ITEMS_INDEX, Query
 from recsys.stores import Store, UserState
 
@@ -71,6 +73,7 @@ async def recommend(
     surface: SurfaceName = HOME,
     filter_: Filters = None,
     exclude: Excluded = None,
+    explain: Explain = False,
 ) -> Response:
     """The k best unseen items for a user: known, new or never heard of."""
     engine = engine_of(request)
@@ -82,7 +85,8 @@ async def recommend(
     waited = time.perf_counter() - start
     query = replace(engine.resolver.known(user_id, state, datetime.now(UTC)), allowed=allowed, excluded=unwanted)
     ranked = recommender.recommend([query], k)
-    return _answer(engine, query, ranked, surface, {"user_id": user_id}, degraded, NEVER_KEPT, {"state": waited})
+    before = {"state": waited}
+    return _answer(engine, query, ranked, surface, {"user_id": user_id}, degraded, NEVER_KEPT, before, explain=explain)
 
 
 @router.post("/recommend", response_model=Answer | BatchAnswer, responses=NOT_FOUND)
@@ -103,7 +107,8 @@ async def recommend_posted(request: Request, body: RecommendRequest) -> Response
         query = engine.resolver.anonymous(history, weights, now, tuple(body.interests))
         query = replace(query, allowed=allowed, excluded=unwanted)
         ranked = recommender.recommend([query], body.k)
-        return _answer(engine, query, ranked, body.surface, {"user_id": None}, [], NEVER_KEPT)
+        subject, explain = {"user_id": None}, body.explain
+        return _answer(engine, query, ranked, body.surface, subject, [], NEVER_KEPT, explain=explain)
     _check_batch(body)
     start = time.perf_counter()
     states, degraded = await states_of(request, engine, body.user_ids)
@@ -114,7 +119,7 @@ async def recommend_posted(request: Request, body: RecommendRequest) -> Response
     ]
     ranked = recommender.recommend(queries, body.k)
     answers = [
-        _content(engine, query, ranked, place, body.surface, {"user_id": query.user}, degraded)
+        _content(engine, query, ranked, place, body.surface, {"user_id": query.user}, degraded, explain=body.explain)
         for place, query in enumerate(queries)
     ]
     content = {"release": engine.id, "answers": answers, "request_id": secrets.token_hex(8)}
@@ -302,8 +307,10 @@ def _answer(
     degraded: list[str],
     headers: dict[str, str],
     before: Mapping[str, float] = NOTHING_BEFORE,
+    *,
+    explain: bool = False,
 ) -> Response:
-    content = _content(engine, query, ranked, 0, surface, subject, degraded)
+    content = _content(engine, query, ranked, 0, surface, subject, degraded, explain=explain)
     # A list made without some part must not outlive the failure.
     kept = NEVER_KEPT if content["degraded"] else headers
     headers = {**kept, "Server-Timing": _timed(surface, {**before, **ranked.seconds})}
@@ -318,6 +325,8 @@ def _content(
     surface: str,
     subject: Mapping[str, Any],
     degraded: list[str],
+    *,
+    explain: bool = False,
 ) -> dict[str, Any]:
     """What is answered to the query at ``place``."""
     # A plain dictionary: building and checking models costs more than the search.
@@ -330,16 +339,23 @@ def _content(
     METRICS.levels.labels(surface, ranked.levels[place]).inc()
     for part in parts:
         METRICS.degraded.labels(part).inc()
+    items: list[dict[str, Any]] = [
+        {"item_id": ids[slot], "rank": slot + 1, "score": round(scores[slot], 6), "sources": sources[slot]}
+        for slot in range(count)
+    ]
+    if explain:
+        told = reasons(engine, surface, query, found.rows[place, :count], sources)
+        for item, why in zip(items, told, strict=True):
+            named = engine.items.ids(np.array([reason.row for reason in why], np.int32))
+            pairs = zip(named, why, strict=True)
+            item["because"] = [{"item_id": id_, "share": round(reason.share, 3)} for id_, reason in pairs]
     return {
         **subject,
         "surface": surface,
         "release": engine.id,
         "level": ranked.levels[place],
         "degraded": parts,
-        "items": [
-            {"item_id": ids[slot], "rank": slot + 1, "score": round(scores[slot], 6), "sources": sources[slot]}
-            for slot in range(count)
-        ],
+        "items": items,
         "reason": None if count == found.shape[1] else _reason(engine, query, count),
         "request_id": secrets.token_hex(8),
     }

@@ -49,6 +49,9 @@ Name = Annotated[str, Field(min_length=1, max_length=100, json_schema_extra={**P
 SurfaceName = Annotated[Name, Query(description="Which pipeline answers: one of the release's.", examples=["home"])]
 
 
+Explain = Annotated[bool, Query(description="Say what of the history speaks for each item.")]
+
+
 class Strict(BaseModel):
     """No unknown fields, no coercion between types."""
 
@@ -145,6 +148,14 @@ class RecommendRequest(Strict):
     )
     exclude: Annotated[list[Id], Len(0, MAX_HISTORY)] = Field(default=[], description="Items that are not wanted.")
     k: int = Field(default=20, ge=1, le=MAX_K)
+    explain: bool = Field(default=False, description="Say what of the history speaks for each item.")
+
+
+class Because(BaseModel):
+    """An item of the history that speaks for the one that is answered."""
+
+    item_id: str = Field(examples=["50"])
+    share: float = Field(examples=[0.31], description="Of all in the history that speaks for the item.")
 
 
 class RankedItem(BaseModel):
@@ -154,6 +165,9 @@ class RankedItem(BaseModel):
     rank: int = Field(examples=[1], description="From 1.")
     score: float = Field(examples=[0.0164], description="Higher is better; comparable within one answer only.")
     sources: list[str] = Field(examples=[["nearest"]], description="Who proposed the item.")
+    because: list[Because] = Field(
+        default=[], description="With `explain`: what of the history speaks for it most, where its sources can say."
+    )
 
 
 class Answer(BaseModel):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recsys.arrays import Float32, Int32, patched
+from recsys.arrays import Float32, Float64, Int32, patched
 from recsys.candidates import NONE
 from recsys.vocabulary import load_mapped
 
@@ -59,6 +59,12 @@ class ItemLists:
         # Added up as the dense way does, in float64 and in the order of the history.
         items, sums = rows[starts], np.add.reduceat(said.astype(np.float64), starts).astype(np.float32)
         return items[items >= 0], sums[items >= 0]
+
+    def explain(self, history: Int32, weights: Float32, rows: Int32) -> Float64:
+        """What each of r items of a history adds to the scores of ``rows``, int32 (m,): float64 (m, r)."""
+        said = np.where(self.rows[history] >= 0, self.weights[history], 0) * np.maximum(weights, 0)[:, None]
+        told: Float64 = np.einsum("rk,mrk->mr", said, self.rows[history] == rows[:, None, None], dtype=np.float64)
+        return told
 
     def grown(self, items: int) -> ItemLists:
         """With empty lists for so many further items; nothing is copied."""

@@ -5,6 +5,7 @@ import sys
 from datetime import UTC, datetime
 
 import httpx
+import numpy as np
 import pytest
 
 from index import load
@@ -114,3 +115,35 @@ def test_a_batch_that_cannot_be_is_refused(client, body, said):
     answer = client.post("/recommend", json=body)
     assert answer.status_code == 422
     assert said in answer.json()["detail"]
+
+
+def test_reasons_are_of_the_own_history_and_sum_to_no_more_than_one(client):
+    seen = [item["item_id"] for item in client.get("/page/users/196/history", params={"limit": 200}).json()["items"]]
+    body = asked(client, "196", explain="true", k=5)
+    assert items(body) == items(asked(client, "196", k=5))
+    for item in body["items"]:
+        assert 1 <= len(item["because"]) <= 3
+        assert {why["item_id"] for why in item["because"]} <= set(seen)
+        shares = [why["share"] for why in item["because"]]
+        assert shares == sorted(shares, reverse=True)
+        assert 0 < sum(shares) <= 1.002
+    (batched,) = client.post("/recommend", json={"user_ids": ["196"], "explain": True, "k": 5}).json()["answers"]
+    assert batched["items"] == body["items"]
+    assert "because" not in asked(client, "196")["items"][0]
+    assert all(item["because"] == [] for item in asked(client, "nobody", explain="true")["items"])
+
+
+def test_without_the_cited_item_the_one_that_it_speaks_for_falls(client, engine):
+    entries = [{"item_id": item} for item in ("50", "181", "172", "288")]
+    body = client.post("/recommend", json={"history": entries, "explain": True, "k": 5}).json()
+    fold = engine.resolver.fold
+    for item in body["items"]:
+        row = engine.items.rows([item["item_id"]])[0]
+
+        def score(history, row=row):
+            rows = engine.items.rows(history)
+            return float(fold.items[row] @ fold.fold(np.array([0, len(rows)]), rows, np.ones(len(rows), np.float32))[0])
+
+        everything = [entry["item_id"] for entry in entries]
+        for why in item["because"]:
+            assert score([one for one in everything if one != why["item_id"]]) < score(everything)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 from pydantic import ValidationError
 
-from recsys.arrays import Float32, Int32, Int64
+from recsys.arrays import Float32, Float64, Int32, Int64
 from recsys.errors import unknown_choice
 from recsys.settings import Section, describe
 from recsys.tables import Table
@@ -66,6 +66,19 @@ class Fold(Protocol):
     @classmethod
     def of(cls, items: Float32, rule: Any, arrays: Mapping[str, np.ndarray] | None = None) -> Self:
         """Put it together; what can be computed is, where ``arrays`` lacks it."""
+        ...
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A fold whose scores are sums over the history."""
+
+    def explain(self, history: Int32, weights: Float32, rows: Int32) -> Float64:
+        """What each of r items of a history adds to the scores of ``rows``, int32 (m,): float64 (m, r).
+
+        Laws: a line adds up to the inner product of the item with what :meth:`Fold.fold` makes of the history; an item
+        of weight 0 or less adds 0.
+        """
         ...
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from recsys.arrays import Float32, Int32, Int64
+from recsys.arrays import Float32, Float64, Int32, Int64
 from recsys.folding import check_replaced
 from recsys.settings import Section
 
@@ -83,3 +83,14 @@ class Linear:
             lengths = np.linalg.norm(vectors, axis=1)
             scale = np.divide(1, lengths, out=np.zeros(users), where=lengths > 0)
         return vectors * scale[:, None].astype(np.float32)
+
+    def explain(self, history: Int32, weights: Float32, rows: Int32) -> Float64:
+        """As :class:`recsys.folding.Explains` says: the summands."""
+        positive = np.maximum(np.asarray(weights, np.float64), 0)
+        taken = self.inputs[history].astype(np.float64) * positive[:, None]
+        scale = max(int((positive > 0).sum()), 1) ** -self.rule.length_exponent
+        if self.rule.unit:
+            length = float(np.linalg.norm(taken.sum(axis=0)))
+            scale = 1 / length if length > 0 else 0.0
+        told: Float64 = scale * self.items[rows].astype(np.float64) @ taken.T
+        return told
