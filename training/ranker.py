@@ -27,6 +27,7 @@ from recsys.ranking import Card, Ranker, sigmoid
 from recsys.retrieval import Query
 from recsys.settings import RankerSettings, Settings
 from recsys.splits import Split, hold_out
+from recsys.tables import Table
 from training.facts import facts_of
 from training.gate import judge_ranker
 from training.models import Progress, silent
@@ -37,6 +38,11 @@ WITHOUT, FUSED, RANKED = "what is served without it", "rank fusion of the same c
 """What is compared: the first two are what it has to beat."""
 BINS = 10
 """Parts of the examples, alike in number, over which a probability is compared with what happened."""
+
+BOOSTERS: Table[Callable[..., tuple[Any, list[float]]]] = Table(
+    "booster", {"lightgbm": "training.boosting:boosted"}, extra="train"
+)
+"""What grows trees; imported when it is asked to."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +57,11 @@ class Examples:
     labels: Bool
     sizes: Int64
     users: Int32
+
+    @property
+    def lists(self) -> tuple[Float32, Bool, Int64]:
+        """The examples as a booster learns them: nothing of who asked."""
+        return self.rows, self.labels, self.sizes
 
     @classmethod
     def joined(cls, parts: Sequence[Examples]) -> Examples:
@@ -197,10 +208,11 @@ def grow(
             f"{int(examples.labels.sum())} of {len(examples.labels):,} candidates in {len(examples.sizes):,} lists "
             f"were taken: too few to learn an order from in {settings.folds} folds"
         )
+    boosted = BOOSTERS["lightgbm"]
     boosters, curves = [], []
     for fold in range(settings.folds):
         learn, judge = examples.of(folds != fold), examples.of(folds == fold)
-        booster, curve = _boosted(learn, judge, settings, seed, threads, settings.trees)
+        booster, curve = boosted(learn.lists, judge.lists, settings, seed=seed, threads=threads, trees=settings.trees)
         boosters.append(booster)
         curves.append(curve)
         progress((fold + 1) / (settings.folds + 1))
@@ -213,7 +225,7 @@ def grow(
     slope, offset = platt(sums, examples.labels)
     if not slope > 0:
         raise TrainingError("the ranker orders the candidates of users that it never saw no better than chance")
-    booster, _ = _boosted(examples, None, settings, seed, threads, trees)
+    booster, _ = boosted(examples.lists, None, settings, seed=seed, threads=threads, trees=trees)
     progress(1.0)
     ranker = Ranker.of(booster.model_to_string(), Card(features=tuple(names), slope=slope, offset=offset))
     gains = booster.feature_importance("gain")
@@ -353,42 +365,3 @@ def _folds(examples: Examples, folds: int, rng: np.random.Generator) -> Int64:
     """Which fold judges each group, int64 (g,): all groups of a user the same one."""
     users, at = np.unique(examples.users, return_inverse=True)
     return rng.permutation(np.arange(len(users)) % folds)[at]
-
-
-def _boosted(
-    learn: Examples, judge: Examples | None, settings: RankerSettings, seed: int, threads: int, trees: int
-) -> tuple[Any, list[float]]:
-    """A booster of so many trees, and NDCG@10 of the groups that judge after each."""
-    import lightgbm as lgb  # noqa: PLC0415  it takes a second, and only who trains a ranker needs it
-
-    data = lgb.Dataset(learn.rows, learn.labels.astype(np.int32), group=learn.sizes, free_raw_data=True)
-    judges = []
-    if judge is not None:
-        judges.append(data.create_valid(judge.rows, judge.labels.astype(np.int32), group=judge.sizes))
-    curve: dict[str, Any] = {}
-    options = {
-        "objective": "lambdarank",
-        "lambdarank_truncation_level": settings.truncation,
-        "metric": "ndcg",
-        "eval_at": [10],
-        "num_leaves": settings.leaves,
-        "learning_rate": settings.learning_rate,
-        "min_data_in_leaf": settings.least_rows,
-        "lambda_l2": settings.l2,
-        "feature_fraction": settings.features,
-        "max_bin": settings.bins,
-        "num_threads": threads,
-        "seed": seed,
-        "deterministic": True,
-        "force_row_wise": True,
-        "verbosity": -1,
-    }
-    booster = lgb.train(
-        options,
-        data,
-        trees,
-        valid_sets=judges,
-        valid_names=["judge"] if judges else None,
-        callbacks=[lgb.record_evaluation(curve)] if judges else None,
-    )
-    return booster, curve["judge"]["ndcg@10"] if judges else []
