@@ -51,9 +51,11 @@ class Recency:
 
         By each user's last time with it, which is all that histories keep.
         """
-        found = np.full(self.items, np.inf)
-        np.minimum.at(found, self.rows, self.times)
-        return np.where(np.isfinite(found), found, np.nan)
+        never = np.iinfo(np.int64).max
+        found = np.full(self.items, never)
+        # Rows as numpy counts them: a second less for ten million.
+        np.minimum.at(found, self.rows.astype(np.intp), self.times)
+        return np.where(found < never, found, np.nan)
 
     def ranked(self, half_life: float) -> Int32:
         """The items that somebody took, those of the largest decayed counts first, equal ones by row: int32 (≤ n,)."""

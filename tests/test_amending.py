@@ -232,3 +232,23 @@ def test_an_engine_that_is_to_stay_as_it_is_says_so():
         made(grow=None).amended({"x": {}})
     with pytest.raises(ValueError, match="1 items were described since this catalogue was made"):
         made().amended({"x": {}}).catalogue.save("anywhere")
+
+
+def test_what_was_put_is_fresh_and_is_boosted_as_it_is_described_now():
+    surfaces = {
+        "new": Surface(sources=(Line(name="fresh"),)),
+        "jazz": Surface(
+            sources=(Line(name="popular"),),
+            steps=(Line(name="boosted", where="tags:jazz", factor=9, share=1.0, length=2),),
+        ),
+    }
+    before = made().over(surfaces)
+    after = before.amended({"giant-steps": {"tags": ["jazz"]}, "so-what": {"tags": ["folk"]}, "blue-train": None})
+
+    def asked(engine, surface):
+        return ids(engine, engine.recommenders[surface].recommend([Query(now=NOW)], 4))
+
+    assert asked(before, "new") == ["so-what"], "the only one that a history names"
+    assert asked(after, "new") == ["giant-steps", "so-what"]
+    assert asked(before, "jazz") == ["so-what", "blue-train", "pink-moon", "unheard"]
+    assert asked(after, "jazz") == ["giant-steps", "so-what", "pink-moon", "unheard"]
