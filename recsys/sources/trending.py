@@ -34,13 +34,7 @@ class Categories:
     def of(cls, catalogue: Catalogue, column: str, recency: Recency, half_life: float) -> Categories:
         """ValueError for a column that does not hold texts or lists of them."""
         starts, groups = catalogue.memberships(column)
-        counts = recency.decayed(half_life)
-        owners = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
-        taken = counts[owners] > 0
-        owners, named = owners[taken], groups[taken]
-        order = np.lexsort((owners, -counts[owners], named))
-        bounds = np.concatenate([[0], np.cumsum(np.bincount(named, minlength=int(groups.max(initial=-1)) + 1))])
-        return cls(starts, groups, owners[order].astype(np.int32), bounds)
+        return cls(starts, groups, *recency.grouped(half_life, column, starts, groups))
 
     def liked(self, query: Query, most: int) -> list[tuple[int, float]]:
         """The categories that the query's recent items weigh most in, at most so many, with their shares of it."""
