@@ -84,7 +84,7 @@ async def recommend(
     (state,), degraded = await states_of(request, engine, [user_id])
     waited = time.perf_counter() - start
     query = replace(engine.resolver.known(user_id, state, datetime.now(UTC)), allowed=allowed, excluded=unwanted)
-    ranked = recommender.recommend([query], k)
+    ranked = recommender.recommend([query], k, start)
     before = {"state": waited}
     return _answer(engine, query, ranked, surface, {"user_id": user_id}, degraded, NEVER_KEPT, before, explain=explain)
 

@@ -201,7 +201,10 @@ class Engine:
             catalogue=catalogue,
             popularity=parts.popularity,
             resolver=Resolver(items, fold),
-            recommenders={name: Recommender.of(surface, parts) for name, surface in self.surfaces.items()},
+            recommenders={
+                name: Recommender.of(surface, parts, self.recommenders[name].costs)
+                for name, surface in self.surfaces.items()
+            },
             parts=parts,
             mark=mark or self.mark,
         )

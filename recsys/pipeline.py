@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from recsys.budget import Costs
 from recsys.candidates import PROPENSITY, Candidates, fill, fuse
 from recsys.errors import SettingsError
 from recsys.fusions import FUSIONS
@@ -21,6 +22,10 @@ from recsys.sources import SOURCES
 from recsys.steps import STEPS
 
 log = logging.getLogger(__name__)
+
+RANKER = "ranker"
+OPTIONAL = ("exploration", "diversity")
+"""What steps may say of themselves under ``optional``: the first is left out first where time is short."""
 
 
 class Line(Section):
@@ -82,9 +87,9 @@ class Answer:
     """k items for each of q queries, best first, and how they came about.
 
     ``levels``: q names, the level of the best thing that filled each list, "none" for an empty one.
-    ``degraded``: names of the sources that failed, "fusion" and "ranker" if those did. ``seconds``: how long each stage
-    took: every source with its filters under its name, then "fusion", "ranker", "steps" and "ladder", as far as there
-    are any.
+    ``degraded``: names of the sources that failed, "fusion" and "ranker" if those did, and of what there was no time
+    for. ``seconds``: how long each stage took: every source with its filters under its name, then "fusion", "ranker",
+    "steps" and "ladder", as far as there are any.
     """
 
     candidates: Candidates
@@ -105,7 +110,10 @@ class Recommender:
 
     ``items``: how many items the catalogue has. Laws: an item that a query has seen is never answered; k items
     come back whenever the ladder ends in a source that knows k unseen ones; a source may fail, the request may
-    not; a batch answers as its queries would one by one.
+    not; a batch answers as its queries would one by one, where time suffices.
+
+    ``budget``: seconds that an answer may take, a batch as many times as long; ``costs``: what its parts are known to
+    take. What is thought not to fit is left out before it runs: exploration, then diversity, then the ranker.
     """
 
     items: int
@@ -115,10 +123,15 @@ class Recommender:
     ranker: Step | None
     steps: tuple[Step, ...]
     ladder: Mapping[str, Source]
+    budget: float | None = None
+    costs: Costs = field(default_factory=Costs)
 
     @classmethod
-    def of(cls, surface: Surface, parts: Parts) -> Recommender:
-        """Build the surface over a release's parts; SettingsError names an unknown source, step or option."""
+    def of(cls, surface: Surface, parts: Parts, costs: Costs | None = None) -> Recommender:
+        """Build the surface over a release's parts; SettingsError names an unknown source, step or option.
+
+        ``costs``: what the same surface is known to take.
+        """
         for lines in (surface.sources, surface.ladder):
             names = [line.called for line in lines]
             if len(set(names)) < len(names):
@@ -143,21 +156,29 @@ class Recommender:
             else build(RANKERS, surface.ranker, sources=[line.called for line in surface.sources]),
             tuple(build(STEPS, line) for line in surface.steps),
             {line.called: build(SOURCES, line) for line in surface.ladder},
+            None if surface.budget_ms is None else surface.budget_ms / 1000,
+            costs or Costs(),
         )
 
-    def recommend(self, queries: Sequence[Query], k: int) -> Answer:
-        """The k best items for each query."""
+    def recommend(self, queries: Sequence[Query], k: int, began: float | None = None) -> Answer:
+        """The k best items for each query. ``began``: when the time of the budget did, by ``time.perf_counter``."""
         if k < 1:
             raise ValueError(f"k is {k}: ask for at least 1")
         if not queries:
             return Answer(Candidates.empty(0, k), (), ())
         failed: list[str] = []
         watch = _Watch()
+        end = None if self.budget is None else (began or time.perf_counter()) + self.budget * len(queries)
         fused = self._retrieved(queries, k, failed, watch)
-        if self.ranker is not None:
+        out = () if end is None else self._left_out(end, len(queries))
+        failed += out
+        if self.ranker is not None and RANKER not in out:
+            start = time.perf_counter()
             fused = self._ranked(self.ranker, queries, fused, failed)
-            watch.lap("ranker")
-        found = _after(self.steps, queries, fused).top(k)
+            self.costs.took(RANKER, (time.perf_counter() - start) / len(queries))
+            watch.lap(RANKER)
+        steps = tuple(step for step in self.steps if step_name(step) not in out)
+        found = self._stepped(steps, queries, fused, failed, end).top(k)
         watch.lap("steps")
         levels = [_level(query, found, place) for place, query in enumerate(queries)]
         for rung, source in self.ladder.items():
@@ -166,11 +187,33 @@ class Recommender:
             proposal = _after(self.filters, queries, self._ask(rung, source, queries, self._depth(queries, k), failed))
             # As above: what steps choose from must not depend on what others of the batch have seen.
             proposal = proposal.top(self._pool(k)) if self.steps else proposal
-            found = fill(found, _after(self.steps, queries, fuse({rung: proposal})), k)
+            found = fill(found, _after(steps, queries, fuse({rung: proposal})), k)
             some = found.rows.max(axis=1, initial=-1) >= 0
             levels = [level or (rung if some[place] else "") for place, level in enumerate(levels)]
         watch.lap("ladder")
         return Answer(found, tuple(level or "none" for level in levels), tuple(dict.fromkeys(failed)), watch.seconds)
+
+    def _left_out(self, end: float, queries: int) -> list[str]:
+        """The optional steps and the ranker, as far as there is no time for them before ``end``."""
+        names = [step_name(step) for kind in OPTIONAL for step in self.steps if optional(step) == kind]
+        names += [] if self.ranker is None else [RANKER]
+        always = sum(self.costs.of(step_name(step)) for step in self.steps if not optional(step))
+        return self.costs.left_out(list(dict.fromkeys(names)), (end - time.perf_counter()) / queries, always)
+
+    def _stepped(
+        self, steps: Sequence[Step], queries: Sequence[Query], found: Candidates, failed: list[str], end: float | None
+    ) -> Candidates:
+        """After the steps; what is optional is left out from when the time is up."""
+        if end is None:
+            return _after(steps, queries, found)
+        for step in steps:
+            name, start = step_name(step), time.perf_counter()
+            if start > end and optional(step):
+                failed.append(name)
+                continue
+            found = step(queries, found)
+            self.costs.took(name, (time.perf_counter() - start) / len(queries))
+        return found
 
     def retrieve(self, queries: Sequence[Query], k: int) -> Candidates:
         """What the ranker is given when k items are asked for: the fused proposals, (q, n)."""
@@ -226,6 +269,16 @@ class Recommender:
             log.exception("the ranker failed, the answer keeps the fusion's order")
             failed.append("ranker")
             return fused
+
+
+def step_name(step: Step) -> str:
+    """What ``degraded`` calls a step: its class, which is called as its line is."""
+    return type(step).__name__.lower()
+
+
+def optional(step: Step) -> str:
+    """What of :data:`OPTIONAL` a step is for; empty for one that is never left out."""
+    return str(getattr(step, "optional", ""))
 
 
 class _Watch:

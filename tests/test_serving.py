@@ -147,3 +147,9 @@ def test_without_the_cited_item_the_one_that_it_speaks_for_falls(client, engine)
         everything = [entry["item_id"] for entry in entries]
         for why in item["because"]:
             assert score([one for one in everything if one != why["item_id"]]) < score(everything)
+
+
+def test_what_there_is_no_time_for_is_named(client):
+    body = asked(client, "196", surface="late")
+    assert body["degraded"] == ["diverse"]
+    assert len(body["items"]) == 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -29,6 +30,8 @@ class Calibrated:
 
     Item i's categories are ``groups[starts[i]:starts[i + 1]]``, of ``count``; it belongs to each alike.
     """
+
+    optional: ClassVar[str] = "diversity"
 
     starts: Int64
     groups: Int64

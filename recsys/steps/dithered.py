@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ class Dithered:
     The noise comes from the query's ``seed``, so the same request is answered the same again.
     Laws: the same items; an epsilon of 1 changes nothing; a batch equals its queries one by one.
     """
+
+    optional: ClassVar[str] = "exploration"
 
     epsilon: float
 

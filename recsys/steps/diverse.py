@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -27,6 +28,8 @@ class Diverse:
 
     ``vectors``: float32 (n, d), of length one or zero.
     """
+
+    optional: ClassVar[str] = "diversity"
 
     vectors: Float32
     weight: float

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -30,6 +31,8 @@ class Explored:
     Laws: the same items and the same scores; the propensities of a list add up to its first places; a share of 0 moves
     nothing; the same seed, the same list; a batch equals its queries one by one.
     """
+
+    optional: ClassVar[str] = "exploration"
 
     slots: int
     length: int
