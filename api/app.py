@@ -32,11 +32,12 @@ def create_app(
     *,
     watch_seconds: float = 0.5,
     with_page: bool = True,
+    max_waiting: int = 200,
 ) -> FastAPI:
     """The service over ``live`` engines and the store that ``open_store`` opens.
 
     ``watch_seconds``: how often the release pointer and the changes of items are looked at. ``with_page``: serve the
-    trial page, which shows users' histories.
+    trial page, which shows users' histories. ``max_waiting``: requests at once beyond which more are refused.
     """
 
     @contextlib.asynccontextmanager
@@ -67,6 +68,7 @@ def create_app(
         app.mount("/", Fresh(directory=WEB, html=True))
     problems.install(app)
     app.add_middleware(problems.BodyLimit)
+    app.add_middleware(problems.Shed, most=max_waiting)
     app.add_middleware(Measured)
     return app
 

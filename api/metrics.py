@@ -22,6 +22,7 @@ class Metrics:
     stages: Histogram
     levels: Counter
     degraded: Counter
+    shed: Counter
     items: Counter
     loaded_releases: Counter
     refused_releases: Counter
@@ -42,6 +43,7 @@ METRICS = Metrics(
     ),
     levels=Counter("recsys_answers", "Lists answered, by level", ["surface", "level"]),
     degraded=Counter("recsys_degraded", "Answers made without a part that failed", ["part"]),
+    shed=Counter("recsys_shed", "Requests answered with 503 because too many were waiting"),
     items=Counter("recsys_items", "Items put, by what places them, and items deleted", ["placed"]),
     loaded_releases=Counter("recsys_releases_loaded", "Releases put into service"),
     refused_releases=Counter("recsys_releases_refused", "Releases that the pointer named but that could not be loaded"),

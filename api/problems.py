@@ -12,9 +12,13 @@ from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.metrics import METRICS
+
 BODY_LIMIT = 1_000_000
 """Bytes; a history of a thousand long ids fits."""
 MEDIA_TYPE = "application/problem+json"
+ALWAYS = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Paths that are answered however many wait."""
 
 
 class FieldProblem(BaseModel):
@@ -48,7 +52,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         400: "The body cannot be read",
         413: "The body is too large",
         422: "The request is malformed; each error names its field",
-        503: "No release is loaded yet, or what came cannot be kept",
+        503: "No release is loaded yet, what came cannot be kept, or too many ask at once",
     }.items()
 }
 NOT_FOUND: dict[int | str, dict[str, Any]] = {
@@ -104,6 +108,36 @@ def _short(value: object) -> str:
     # What came may hold anything; what goes back must be printable.
     text = text.encode("unicode_escape").decode("ascii")
     return text if len(text) <= 80 else f"{text[:60]}… ({len(text):,} characters)"
+
+
+class Shed:
+    """ASGI middleware: beyond so many requests at once, answer 503 before any work is done.
+
+    A queue that has grown longer than what is answered in a second makes everybody wait, and helps nobody.
+    """
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app = app
+        self._most = most
+        self._here = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count, then pass on. Whoever looks whether the process lives is always answered."""
+        if scope["type"] != "http" or scope["path"] in ALWAYS:
+            await self._app(scope, receive, send)
+            return
+        if self._here >= self._most:
+            METRICS.shed.inc()
+            detail = (
+                f"{self._here} requests are being answered by this process, and no more wait: ask again, or less often"
+            )
+            await document(503, detail, headers={"Retry-After": "1"})(scope, receive, send)
+            return
+        self._here += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._here -= 1
 
 
 class BodyLimit:

@@ -39,6 +39,7 @@ def worker_app(settings: Settings) -> FastAPI:
         partial(open_store, settings.state),
         watch_seconds=settings.serve.watch_seconds,
         with_page=settings.serve.page,
+        max_waiting=settings.serve.max_waiting,
     )
 
 

@@ -231,6 +231,8 @@ class Serve(Section):
     """Serve the trial page at ``/`` with its own small endpoints, which show users' histories: off in public."""
     watch_seconds: float = Field(default=0.5, gt=0)
     """How often a worker looks at the release pointer."""
+    max_waiting: int = Field(default=200, ge=1)
+    """Requests in one worker at once; beyond them 503 is answered before any work is done."""
 
 
 class Settings(Section):

@@ -1,13 +1,18 @@
 """What is done without when there is no time: what it was thought to cost, in which order, and that it comes back."""
 
+import asyncio
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import httpx
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.responses import PlainTextResponse
 
+from api.metrics import METRICS
+from api.problems import Shed
 from index.exact import Exact
 from recsys.budget import RETRY, Costs
 from recsys.pipeline import Line, Recommender, Surface
@@ -99,3 +104,32 @@ def test_what_is_left_fits_and_no_more_is_left_out_than_must_be(costs, time_left
         assert out == []
     for part in out:
         assert total + known.of(part) > time_left - 1e-9
+
+
+def test_beyond_so_many_requests_at_once_503_is_answered_and_counted():
+    async def drive():
+        release = asyncio.Event()
+
+        async def busy(scope, receive, send):
+            await release.wait()
+            await PlainTextResponse("done")(scope, receive, send)
+
+        shed = Shed(busy, most=2)
+        transport = httpx.ASGITransport(app=shed)
+        before = METRICS.shed._value.get()
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            held = [asyncio.create_task(client.get("/recommend")) for _ in range(2)]
+            while shed._here < 2:
+                await asyncio.sleep(0)
+            refused = await client.get("/recommend")
+            release.set()
+            assert (await client.get("/healthz")).status_code == 200
+            assert [(await task).status_code for task in held] == [200, 200]
+            again = await client.get("/recommend")
+        return refused, again, METRICS.shed._value.get() - before
+
+    refused, again, counted = asyncio.run(drive())
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert "2 requests are being answered" in refused.json()["detail"]
+    assert (again.status_code, counted) == (200, 1)
