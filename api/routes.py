@@ -30,6 +30,7 @@ from api.schemas import (
     CurrentRelease,
     Excluded,
     Explain,
+    Few,
     Filters,
     HistoryEntry,
     ItemId,
@@ -37,28 +38,30 @@ from api.schemas import (
     Ready,
     RecommendRequest,
     SimilarAnswer,
+    SimilarRequest,
+    SimilarToSeveral,
     SurfaceName,
     UserId,
 )
 from recsys.arrays import Float32, Int32
 from recsys.assembly import HOME, SIMILAR, Engine
-from recsys.candidates import RANK_CONSTANT
+from recsys.candidates import RANK_CONSTANT, Candidates
 from recsys.errors import StoreError, unknown_choice
 from recsys.filters import parse
 from recsys.masks import Mask
+from recsys.onboarding import representatives
 from recsys.pipeline import Answer as Ranked
-from recsys.pipeline import Recommender
+from recsys.pipeline import Line, Recommender, Surface
 from recsys.reasons import reasons
-from recsys.retrieval import ITEMS_INDEX, Query
+from recsys.retrieval import ITEMS_INDEX, Query, by_popularity
 from recsys.stores import Store, UserState
 
 log = logging.getLogger(__name__)
 router = APIRouter(responses=PROBLEMS)
 
+TRENDING, ONBOARDING = "trending", "onboarding"
 USER_STATE = "user-state"
 """What ``degraded`` says while the state store does not answer."""
-ONCE = np.ones(1, np.float32)
-"""The weight of the one item that others should be like."""
 NEVER_KEPT = {"Cache-Control": "no-store"}
 """For lists that the next event may change."""
 NOTHING_BEFORE: Mapping[str, float] = MappingProxyType({})
@@ -132,16 +135,23 @@ async def similar(request: Request, item_id: ItemId, k: K = 20, filter_: Filters
     """The k items most like one item: by who took them, and the fewer did, by their content."""
     engine = await engine_with(request, [item_id])
     check_there(engine, item_id)
-    row = engine.items.rows([item_id])
     allowed = _allowed(engine, filter_)
     if unchanged := _unchanged(request, engine):
         return unchanged
-    vector = None if engine.directions is None else engine.directions[row[0]]
-    query = Query(
-        now=datetime.now(UTC), vector=vector, level=SIMILAR, recent=row, weights=ONCE, seen=row, allowed=allowed
-    )
+    query = _alike(engine, [item_id], allowed)
     ranked = engine.recommenders[SIMILAR].recommend([query], k)
     return _answer(engine, query, ranked, SIMILAR, {"item_id": item_id}, [], _kept(engine))
+
+
+@router.post("/similar", response_model=SimilarToSeveral, responses=NOT_FOUND)
+async def similar_to_several(request: Request, body: SimilarRequest) -> Response:
+    """The k items most like several items, each of which counts alike; none of those comes back."""
+    engine = await engine_with(request, body.item_ids)
+    for item in body.item_ids:
+        check_there(engine, item)
+    query = _alike(engine, body.item_ids, _allowed(engine, None if body.filter is None else [body.filter]))
+    ranked = engine.recommenders[SIMILAR].recommend([query], body.k)
+    return _answer(engine, query, ranked, SIMILAR, {"item_ids": body.item_ids}, [], NEVER_KEPT)
 
 
 @router.get("/popular", response_model=Answer)
@@ -154,6 +164,39 @@ async def popular(request: Request, k: K = 20, filter_: Filters = None) -> Respo
     query = Query(now=datetime.now(UTC), allowed=allowed)
     ranked = engine.recommenders[HOME].recommend([query], k)
     return _answer(engine, query, ranked, HOME, {"user_id": None}, [], _kept(engine))
+
+
+@router.get("/trending", response_model=Answer)
+async def trending(request: Request, k: K = 20, filter_: Filters = None) -> Response:
+    """The k items that were taken most of late, the same for everybody."""
+    engine = engine_of(request)
+    allowed = _allowed(engine, filter_)
+    if unchanged := _unchanged(request, engine):
+        return unchanged
+    query = Query(now=datetime.now(UTC), allowed=allowed)
+    ranked = _trending(engine).recommend([query], k)
+    return _answer(engine, query, ranked, TRENDING, {"user_id": None}, [], _kept(engine))
+
+
+@router.get("/onboarding", response_model=Answer)
+async def onboarding(request: Request, k: Few = 20, filter_: Filters = None) -> Response:
+    """Popular items that tell tastes apart, to ask a newcomer about; the same for everybody."""
+    engine = engine_of(request)
+    allowed = _allowed(engine, filter_)
+    if unchanged := _unchanged(request, engine):
+        return unchanged
+    there = engine.parts.available if allowed is None else allowed
+    if allowed is not None and engine.parts.available is not None:
+        there = allowed & engine.parts.available
+    order = by_popularity(engine.popularity) if engine.parts.order is None else engine.parts.order
+    order = order if there is None else order[there.holds(order)]
+    rows = representatives(order, engine.popularity, engine.directions, k)
+    found = Candidates(rows[None], np.linspace(1, 0, len(rows), dtype=np.float32)[None]).top(k)
+    found = Candidates(found.rows, found.scores, {ONBOARDING: found.scores})
+    level = ONBOARDING if len(rows) else "none"
+    query = Query(now=datetime.now(UTC), allowed=allowed)
+    ranked = Ranked(found, (level,), ())
+    return _answer(engine, query, ranked, ONBOARDING, {"user_id": None}, [], _kept(engine))
 
 
 @router.get("/releases/current", response_model=CurrentRelease)
@@ -288,6 +331,22 @@ def _weights(engine: Engine, history: list[HistoryEntry]) -> Float32:
             raise Problem(422, f"body.history.{place}.event: {unknown_choice('kind of event', entry.event, kinds)}")
     values = [kinds[entry.event].weigh(np.array([entry.value]))[0] for entry in history]
     return np.array(values, np.float32)
+
+
+def _alike(engine: Engine, items: list[str], allowed: Mask | None) -> Query:
+    """What asks for items like these, which are all there."""
+    rows = engine.items.rows(list(dict.fromkeys(items)))
+    vector = None if engine.directions is None else engine.directions[rows].mean(axis=0)
+    weights = np.ones(len(rows), np.float32)
+    now = datetime.now(UTC)
+    return Query(now=now, vector=vector, level=SIMILAR, recent=rows, weights=weights, seen=rows, allowed=allowed)
+
+
+@lru_cache(maxsize=1)
+def _trending(engine: Engine) -> Recommender:
+    """The surface of that name, or one of that source alone."""
+    surface = Surface(sources=(Line(name=TRENDING),), ladder=(Line(name="popular"),))
+    return engine.recommenders.get(TRENDING) or Recommender.of(surface, engine.parts)
 
 
 def _check_batch(body: RecommendRequest) -> None:

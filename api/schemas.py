@@ -14,6 +14,8 @@ ID_LENGTH = 1000
 MAX_K = 500
 MAX_HISTORY = 1000
 MAX_USERS = 500
+MAX_ALIKE = 100
+MAX_ASKED = 100
 MAX_BATCH = 50_000
 """Items in all the lists of a batch."""
 
@@ -45,6 +47,7 @@ Filters = Annotated[
     ),
 ]
 K = Annotated[int, Query(ge=1, le=MAX_K, description="How many items.")]
+Few = Annotated[int, Query(ge=1, le=MAX_ASKED, description="How many items.")]
 Name = Annotated[str, Field(min_length=1, max_length=100, json_schema_extra={**PRINTABLE}), AfterValidator(_printable)]
 SurfaceName = Annotated[Name, Query(description="Which pipeline answers: one of the release's.", examples=["home"])]
 
@@ -199,6 +202,33 @@ class SimilarAnswer(BaseModel):
     """Items like one item."""
 
     item_id: str = Field(examples=["50"])
+    surface: str = Field(examples=["similar"])
+    release: str = Field(examples=["2026-11-23T02-47-10"])
+    level: str = Field(examples=["similar"])
+    degraded: list[str] = Field(examples=[[]])
+    items: list[RankedItem]
+    reason: str | None = Field(examples=[None], description="Why there are fewer items than were asked for.")
+    request_id: str = Field(examples=["5f3a9c0e7b1d4a26"])
+
+
+class SimilarRequest(Strict):
+    """Items that others should be like."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"examples": [{"item_ids": ["50", "181"], "k": 20}]}
+    )
+
+    item_ids: Annotated[list[Id], Len(1, MAX_ALIKE)]
+    filter: str | None = Field(
+        default=None, max_length=LONGEST, description="What is wanted, as in `genres:jazz and not year<1960`."
+    )
+    k: int = Field(default=20, ge=1, le=MAX_K)
+
+
+class SimilarToSeveral(BaseModel):
+    """Items like several items."""
+
+    item_ids: list[str] = Field(examples=[["50", "181"]])
     surface: str = Field(examples=["similar"])
     release: str = Field(examples=["2026-11-23T02-47-10"])
     level: str = Field(examples=["similar"])

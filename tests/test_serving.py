@@ -153,3 +153,39 @@ def test_what_there_is_no_time_for_is_named(client):
     body = asked(client, "196", surface="late")
     assert body["degraded"] == ["diverse"]
     assert len(body["items"]) == 20
+
+
+def test_similar_to_one_is_similar_and_to_several_is_like_all_of_them(client):
+    one = client.post("/similar", json={"item_ids": ["50"], "k": 5}).json()
+    assert items(one) == items(client.get("/items/50/similar", params={"k": 5}).json())
+    body = client.post("/similar", json={"item_ids": ["50", "181", "50"], "k": 10, "filter": "year<1990"}).json()
+    assert (body["item_ids"], body["level"], len(body["items"])) == (["50", "181", "50"], "similar", 10)
+    assert not {"50", "181"} & set(items(body))
+    assert "172" in items(body)
+    missing = client.post("/similar", json={"item_ids": ["50", "no such film"]})
+    assert missing.status_code == 404
+    assert "no such film" in missing.json()["detail"]
+    assert client.post("/similar", json={"item_ids": []}).status_code == 422
+
+
+def test_what_trends_was_taken_of_late(client):
+    answer = client.get("/trending", params={"k": 10})
+    body = answer.json()
+    assert (body["surface"], body["level"], len(body["items"])) == ("trending", "trending", 10)
+    assert items(body) != items(client.get("/popular", params={"k": 10}).json())
+    assert client.get("/trending", headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+    assert len(items(client.get("/trending", params={"k": 5, "filter": "year<1950"}).json())) == 5
+
+
+def test_onboarding_items_are_popular_and_unlike_each_other(client, engine):
+    body = client.get("/onboarding", params={"k": 20}).json()
+    assert items(body)[:5] == items(client.get("/onboarding", params={"k": 5}).json())
+    popular = items(client.get("/popular", params={"k": 20}).json())
+
+    def alike(ids):
+        vectors = engine.directions[engine.items.rows(ids)]
+        return (vectors @ vectors.T).mean()
+
+    assert alike(items(body)) < alike(popular)
+    assert len(set(items(body))) == 20
+    assert client.get("/onboarding", params={"filter": "year:1066"}).json()["level"] == "none"
