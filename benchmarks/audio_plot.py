@@ -33,7 +33,7 @@ def draw(document: Mapping[str, Any], path: Path) -> None:
                 left.plot([x, x], row[f"{key}_interval"], color="black", linewidth=1)
     left.set_xticks(range(len(QUESTIONS)), list(QUESTIONS.values()), fontsize=8)
     left.set_ylabel(f"precision@{depth}")
-    left.set_title("clips of the same …")
+    left.set_title("clips of the same …", fontsize=11)
     left.legend(frameon=False, fontsize=8)
     cold = document["listening"]["rows"]
     for place, row in enumerate(reversed(cold)):
@@ -43,8 +43,8 @@ def draw(document: Mapping[str, Any], path: Path) -> None:
     right.set_yticks(range(len(cold)), [row["system"] for row in reversed(cold)], fontsize=8)
     right.set_xlim(0.4, 1)
     right.axvline(0.5, color="grey", linewidth=0.8, linestyle=":")
-    right.set_xlabel("AUC of cold tracks")
-    right.set_title(f"who takes unheard tracks: {document['listening']['listeners']} invented listeners")
+    right.set_xlabel("AUC of who takes tracks that nobody has taken")
+    right.set_title(f"semi-synthetic: {document['listening']['listeners']} invented listeners", fontsize=11)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.2)

@@ -32,7 +32,7 @@ class MelCnnRule(Section):
     """Where a description has its spectrogram, or the name of a file: see :mod:`recsys.encoding.spectrogram`."""
     folder: str | None = None
     """Where files are; without it none is read. No name leads out of it."""
-    window: int = Field(default=128, ge=1)
+    window: int = Field(default=96, ge=1)
     """Frames that the network sees at once, 32 ms each; an item with fewer says nothing."""
     pools: tuple[int, ...] = Field(default=(4, 2, 1), min_length=1)
     """Behind each convolution the largest of so many neighbours in time is kept."""

@@ -56,7 +56,7 @@ class MelCnnEncoder(Encoder):
     """Where files are; without it none is read. The server looks there too."""
     labels: tuple[str, ...] = ()
     """Columns, such as ``album``: items that have the same text there belong together. None: an item is its own."""
-    window: int = Field(default=128, ge=1)
+    window: int = Field(default=96, ge=1)
     """Frames that the network sees at once, 32 ms each."""
     width: int = Field(default=64, ge=1, le=2048)
     """w; what :meth:`fit_to` gives is as wide as its targets."""
