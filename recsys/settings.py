@@ -134,7 +134,7 @@ class Train(Section):
     """How many of a user's newest items a user state keeps for folding in."""
 
 
-FILES = frozenset({"file", "ids", "folder"})
+FILES = frozenset({"file", "ids", "folder", "path"})
 """Options of encoders that name files."""
 
 
