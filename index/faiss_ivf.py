@@ -18,6 +18,8 @@ from recsys.masks import Mask
 from recsys.retrieval import check_vectors
 
 FILE = "lists.faiss"
+CENTRES = 16
+"""Those of a code of 4 bits."""
 POINTS = 50
 """Vectors that each centre is fitted to."""
 CODES = {"flat": "Flat", "sq8": "SQ8", "pq": "PQ{halves}x4fs"}
@@ -79,7 +81,9 @@ class FaissIvf(Searcher):
             # A residual is short whatever the vector's length, so the few codes spend themselves on directions.
             lists.by_residual = True
         if n:
-            lists.train(vectors if storage == "sq8" else vectors[:: max(1, n // 100_000)])
+            sample = vectors if storage == "sq8" else vectors[:: max(1, n // 100_000)]
+            # The codes have 16 centres, and Faiss wants a vector for each.
+            lists.train(sample if n >= CENTRES else np.resize(sample, (CENTRES, d)))
             lists.add(vectors)
         lists.quantizer = best
         best.this.disown()
@@ -90,20 +94,19 @@ class FaissIvf(Searcher):
     def _over(cls, vectors: Float32, lists: Any, storage: Storage, probes: int, refine: int) -> FaissIvf:
         flat = flat_over(vectors)
         asked = lists if storage == "flat" else faiss.IndexRefine(lists, flat)
-        return cls(vectors, lists, asked, flat, storage, probes, refine, _opened(storage, probes, refine))
+        return cls(vectors, lists, asked, flat, storage, probes, refine, _opened(lists, storage, probes, refine))
 
     def at(self, probes: int, refine: int | None = None) -> FaissIvf:
         """The same cells, more or fewer of them opened, and of what they hold more or less refined."""
         refine = refine or self.refine
-        return replace(self, probes=probes, refine=refine, usual=_opened(self.storage, probes, refine))
+        return replace(self, probes=probes, refine=refine, usual=_opened(self.lists, self.storage, probes, refine))
 
     def find(self, queries: Float32, k: int, reach: float = 1.0, allowed: Mask | None = None) -> Found:
         """Open the best cells, and refine what was found by codes."""
         opened = self.usual
         if reach != 1 or allowed is not None:
-            # Faiss holds the cells to those there are.
             chosen = None if allowed is None else faiss.IDSelectorBitmap(allowed.bits)
-            opened = _opened(self.storage, int(self.probes * reach), self.refine, chosen)
+            opened = _opened(self.lists, self.storage, int(self.probes * reach), self.refine, chosen)
         return ask(self.asked, queries, k, opened)
 
     def save(self, folder: Path) -> None:
@@ -121,9 +124,9 @@ class FaissIvf(Searcher):
         return cls._over(vectors, lists, parameters["storage"], int(parameters["probes"]), int(parameters["refine"]))
 
 
-def _opened(storage: Storage, probes: int, refine: int, chosen: Any = None) -> Any:
-    """How Faiss is told to search."""
-    opened = faiss.SearchParametersIVF(nprobe=max(probes, 1), sel=chosen)
+def _opened(lists: Any, storage: Storage, probes: int, refine: int, chosen: Any = None) -> Any:
+    """How Faiss is told to search: never to open more cells than there are, which fast scan answers with nonsense."""
+    opened = faiss.SearchParametersIVF(nprobe=min(max(probes, 1), lists.nlist), sel=chosen)
     if storage == "flat":
         return opened
     return faiss.IndexRefineSearchParameters(k_factor=refine, base_index_params=opened)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,8 +24,10 @@ FILE = "graph.voyager"
 class VoyagerHnsw(Searcher):
     """A Voyager graph over its inner-product space, which lifts vectors to equal length as Bachrach et al. (2014) do.
 
-    The lift of a vector is measured against the longest so far, so the longest goes in first. ``graph``: the Voyager
-    index, its labels item rows. ``search_width``: candidates kept while searching (query_ef), at least k.
+    The lift of a vector is measured against the longest so far, so the longest goes in first. A distance is 1 less the
+    inner product in float32, which loses what is much smaller than 1: vectors are kept by the longest and asked for at
+    length one. ``graph``: the Voyager index, its labels item rows. ``longest``: the length that all were divided by.
+    ``search_width``: candidates kept while searching (query_ef), at least k.
     """
 
     backend: ClassVar[str] = "voyager"
@@ -38,6 +41,7 @@ class VoyagerHnsw(Searcher):
     )
     vectors: Float32
     graph: Any
+    longest: float
     search_width: int
 
     @classmethod
@@ -49,12 +53,14 @@ class VoyagerHnsw(Searcher):
         at_least(1, build_width=build_width, search_width=search_width)
         vectors = check_vectors(vectors)
         graph = _blank(vectors.shape[1], neighbours, build_width, len(vectors))
-        order = np.argsort(-np.einsum("nd,nd->n", vectors, vectors), kind="stable")
+        squares = np.einsum("nd,nd->n", vectors, vectors)
+        longest = math.sqrt(squares.max(initial=0.0)) or 1.0
+        order = np.argsort(-squares, kind="stable")
         # The longest alone, so that every thread measures against it.
         for rows in (order[:1], order[1:]):
             if len(rows):
-                graph.add_items(vectors[rows], ids=rows)
-        return cls(vectors, graph, search_width)
+                graph.add_items(vectors[rows] / np.float32(longest), ids=rows)
+        return cls(vectors, graph, longest, search_width)
 
     def at(self, search_width: int) -> VoyagerHnsw:
         """The same graph, searched at another width."""
@@ -63,15 +69,16 @@ class VoyagerHnsw(Searcher):
     def find(self, queries: Float32, k: int, reach: float = 1.0, allowed: Mask | None = None) -> Found:  # noqa: ARG002
         """Walk the graph from its top."""
         width = max(int(self.search_width * reach), k)
-        labels, distances = self.graph.query(queries, k, num_threads=1, query_ef=width)
-        # Its float32 storage makes a distance 1 less the inner product, to rounding: nothing is scored again.
-        return labels.view(np.int64), 1 - distances
+        lengths = np.sqrt(np.einsum("qd,qd->q", queries, queries))[:, None]
+        asked = np.divide(queries, lengths, out=np.zeros_like(queries), where=lengths > 0)
+        labels, distances = self.graph.query(asked, k, num_threads=1, query_ef=width)
+        return labels.view(np.int64), (1 - distances) * (lengths * np.float32(self.longest))
 
     def save(self, folder: Path) -> None:
         """Write the graph with its vectors."""
         if len(self.vectors):
             self.graph.save(str(folder / FILE))
-        write_record(folder, self.backend, self.shape, search_width=self.search_width)
+        write_record(folder, self.backend, self.shape, longest=self.longest, search_width=self.search_width)
 
     @classmethod
     def load(cls, folder: Path, vectors: Float32) -> VoyagerHnsw:
@@ -82,7 +89,7 @@ class VoyagerHnsw(Searcher):
             raise ReleaseDamaged(
                 f"{folder / FILE} is {(len(graph), graph.num_dimensions)}, the vectors are {vectors.shape}"
             )
-        return cls(vectors, graph, int(parameters["search_width"]))
+        return cls(vectors, graph, float(parameters["longest"]), int(parameters["search_width"]))
 
 
 def _blank(dimensions: int, neighbours: int, build_width: int, items: int) -> Any:

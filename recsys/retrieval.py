@@ -270,9 +270,13 @@ class RankerBuilder(Protocol):
         ...
 
 
+LENGTHS = (1e-15, 1e15)
+"""What the largest value among item vectors may be: beyond, float32 loses their squares, and indexes items."""
+
+
 def check_queries(queries: Float32, shape: tuple[int, int], k: int) -> Float32:
     """The queries as C-ordered float32 (q, d) for an index of ``shape`` (n, d); ValueError if they cannot be."""
-    array = np.ascontiguousarray(queries, dtype=np.float32)
+    array = _float32(queries)
     if array.ndim != 2 or array.shape[1] != shape[1]:
         raise ValueError(f"queries are {array.shape} but the index is {shape}: d must match")
     if k < 1:
@@ -284,14 +288,28 @@ def check_queries(queries: Float32, shape: tuple[int, int], k: int) -> Float32:
 
 
 def check_vectors(vectors: Float32) -> Float32:
-    """The vectors as C-ordered float32 (n, d); ValueError unless finite with d of at least 1."""
-    array = np.ascontiguousarray(vectors, dtype=np.float32)
+    """The vectors as C-ordered float32 (n, d); ValueError unless finite, d at least 1 and lengths within LENGTHS."""
+    array = _float32(vectors)
     if array.ndim != 2 or not array.shape[1]:
         raise ValueError(f"vectors are {array.shape}: they must be (n, d) with d of at least 1")
     bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
     if len(bad):
         raise ValueError(f"{len(bad)} of {len(array)} vectors hold values that are not finite, first in row {bad[0]}")
+    largest = max(float(array.max(initial=0.0)), -float(array.min(initial=0.0)))
+    if largest and not LENGTHS[0] <= largest <= LENGTHS[1]:
+        raise ValueError(
+            f"the largest value among {len(array)} vectors is {largest:g}: squares are exact from {LENGTHS[0]:g} to "
+            f"{LENGTHS[1]:g} only, multiply all vectors by one number, which changes no order"
+        )
     return array
+
+
+def _float32(array: np.ndarray) -> Float32:
+    """C-ordered, in float32; what that cannot hold becomes infinite."""
+    if array.dtype == np.float32:
+        return np.ascontiguousarray(array)
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(array, np.float32)
 
 
 def check_mask(allowed: Mask, items: int) -> Mask:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from shutil import copytree
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -451,6 +451,17 @@ class VectorIndexContract:
             assert found.filled.all()
             assert np.allclose(found.scores, 0, atol=1e-6)
 
+    def test_scale_changes_nothing_until_squares_are_lost_which_is_refused(self, backend: Backend) -> None:
+        vectors, queries = self.vectors(2000), self.vectors(20, seed=12)
+        best = (queries @ vectors.T).argmax(axis=1)
+        for scale in (1e-2, 1e6):
+            found = backend.build(vectors * np.float32(scale)).search(queries, 10)
+            assert (found.rows[:, 0] == best).mean() >= 0.95
+        for scale in (1e-30, 1e19, 1e30):
+            _assert_refused(
+                partial(backend.build, vectors * np.float32(scale)), "the largest value among 2000 vectors is"
+            )
+
     def test_one_vector_many_times_is_as_many_items(self, backend: Backend) -> None:
         vectors = np.tile(self.vectors(1), (2000, 1))
         index = backend.build(vectors)
@@ -525,16 +536,18 @@ class VectorIndexContract:
             (np.ones((1, 4), np.float32), -3, "k is -3: ask for at least 1"),
             (np.full((1, 4), np.nan, np.float32), 2, "queries hold values that are not finite"),
             (np.array([[1, 2, -np.inf, 4]], np.float32), 2, "queries hold values that are not finite"),
+            (np.full((1, 4), 1e300), 2, "queries hold values that are not finite"),
         ):
             _assert_refused(partial(index.search, queries, k), said)
         _assert_refused(
             partial(backend.build(self.vectors(0, 4)).search, self.vectors(1, 3), 2), r"the index is \(0, 4\)"
         )
-        for value in (np.nan, np.inf, -np.inf):
-            bad = self.vectors(5, 4)
+        for value in (np.nan, np.inf, -np.inf, 1e300):
+            bad = self.vectors(5, 4).astype(np.float64)
             bad[3, 1] = value
             _assert_refused(
-                partial(backend.build, bad), "1 of 5 vectors hold values that are not finite, first in row 3"
+                partial(backend.build, cast("Float32", bad)),
+                "1 of 5 vectors hold values that are not finite, first in row 3",
             )
         _assert_refused(partial(backend.build, np.ones((3, 0), np.float32)), r"vectors are \(3, 0\): they must be")
         _assert_refused(partial(backend.build, np.ones(3, np.float32)), r"vectors are \(3,\): they must be \(n, d\)")

@@ -81,7 +81,14 @@ def test_a_library_that_crashes_takes_only_the_child_with_it(backend, tmp_path):
         for start in rng.integers(0, cut - 8, 20):
             forged[start : start + 8] = b"\xff" * 8
         (home / file.name).write_bytes(forged)
-        parameters = {"storage": "sq8", "probes": 8, "refine": 2, "search_width": 50, "search_nodes": 10}
+        parameters = {
+            "storage": "sq8",
+            "probes": 8,
+            "refine": 2,
+            "search_width": 50,
+            "search_nodes": 10,
+            "longest": 1.0,
+        }
         backends.files.write_record(home, backend, (300, 8), **parameters)
         try:
             survive(backend, home, (300, 8))

@@ -5,8 +5,10 @@ import pytest
 
 from index import BACKENDS, measuring, report
 from index.exact import Exact
+from index.faiss_ivf import FaissIvf
 from recsys.candidates import Candidates
 from recsys.errors import SettingsError
+from recsys.masks import Mask
 from recsys.testing import VectorIndexContract
 
 
@@ -14,6 +16,35 @@ class TestIndexes(VectorIndexContract):
     @pytest.fixture(params=sorted(BACKENDS))
     def backend(self, request):
         return BACKENDS[request.param]
+
+
+class Stored:
+    """Cells of one storage, as a backend of its own."""
+
+    def __init__(self, storage):
+        self.storage, self.load = storage, FaissIvf.load
+
+    def build(self, vectors):
+        return FaissIvf.build(vectors, storage=self.storage, refine=20)
+
+
+class TestStorages(VectorIndexContract):
+    @pytest.fixture(params=["flat", "pq"])
+    def backend(self, request):
+        return Stored(request.param)
+
+
+@pytest.mark.parametrize("storage", ["flat", "sq8", "pq"])
+def test_more_cells_than_there_are_may_be_asked_for(storage):
+    vectors, queries = VectorIndexContract().vectors(3000), VectorIndexContract().vectors(50, seed=1)
+    index = FaissIvf.build(vectors, storage=storage, cells=64, refine=20)
+    truth = measuring.Truth.of(vectors, queries)
+    every, more = (truth.recall(index.at(probes).search(queries, 100), 100) for probes in (64, 65))
+    assert more == every > 0.99
+    masked = Mask.of(np.arange(3000) % 2 == 0)
+    best = Exact.build(vectors).search(queries, 100, masked).rows
+    found = index.at(60).find(queries, 100, 2.0, masked)[0]
+    assert np.mean([np.isin(a, b).mean() for a, b in zip(best, found, strict=True)]) > 0.98
 
 
 def test_exact_search_in_blocks_equals_search_at_once(monkeypatch):
