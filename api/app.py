@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -33,11 +34,13 @@ def create_app(
     watch_seconds: float = 0.5,
     with_page: bool = True,
     max_waiting: int = 200,
+    cursor_key: str = "",
 ) -> FastAPI:
     """The service over ``live`` engines and the store that ``open_store`` opens.
 
     ``watch_seconds``: how often the release pointer and the changes of items are looked at. ``with_page``: serve the
     trial page, which shows users' histories. ``max_waiting``: requests at once beyond which more are refused.
+    ``cursor_key``: what cursors are signed with, the same in all that answer; drawn if empty.
     """
 
     @contextlib.asynccontextmanager
@@ -61,6 +64,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.live = live
+    app.state.cursor_key = cursor_key.encode() or secrets.token_bytes(32)
     app.include_router(routes.router)
     app.include_router(changes.router)
     if with_page:

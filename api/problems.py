@@ -49,7 +49,7 @@ class Problem(HTTPException):
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "content": {MEDIA_TYPE: {"schema": ProblemDocument.model_json_schema()}}}
     for status, text in {
-        400: "The body cannot be read",
+        400: "The body cannot be read, or the cursor is none of this list's",
         413: "The body is too large",
         422: "The request is malformed; each error names its field",
         503: "No release is loaded yet, what came cannot be kept, or too many ask at once",
@@ -58,6 +58,14 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 NOT_FOUND: dict[int | str, dict[str, Any]] = {
     404: {
         "description": "There is no such item, or no such path",
+        "content": {MEDIA_TYPE: {"schema": ProblemDocument.model_json_schema()}},
+    }
+}
+
+
+GONE: dict[int | str, dict[str, Any]] = {
+    410: {
+        "description": "The cursor is too old",
         "content": {MEDIA_TYPE: {"schema": ProblemDocument.model_json_schema()}},
     }
 }

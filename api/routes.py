@@ -19,9 +19,10 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
+from api.cursors import LIFE, MOST, Cursor, CursorExpired, CursorInvalid
 from api.live import Live
 from api.metrics import METRICS, exposition
-from api.problems import NOT_FOUND, PROBLEMS, Problem
+from api.problems import GONE, NOT_FOUND, PROBLEMS, Problem
 from api.schemas import (
     MAX_BATCH,
     Alive,
@@ -35,6 +36,7 @@ from api.schemas import (
     HistoryEntry,
     ItemId,
     K,
+    Place,
     Ready,
     RecommendRequest,
     SimilarAnswer,
@@ -68,7 +70,7 @@ NOTHING_BEFORE: Mapping[str, float] = MappingProxyType({})
 """The stages of an answer that asked nobody."""
 
 
-@router.get("/recommend", response_model=Answer, responses=NOT_FOUND)
+@router.get("/recommend", response_model=Answer, responses={**NOT_FOUND, **GONE})
 async def recommend(
     request: Request,
     user_id: UserId,
@@ -77,6 +79,7 @@ async def recommend(
     filter_: Filters = None,
     exclude: Excluded = None,
     explain: Explain = False,
+    cursor: Place = None,
 ) -> Response:
     """The k best unseen items for a user: known, new or never heard of."""
     engine = engine_of(request)
@@ -86,10 +89,19 @@ async def recommend(
     start = time.perf_counter()
     (state,), degraded = await states_of(request, engine, [user_id])
     waited = time.perf_counter() - start
-    query = replace(engine.resolver.known(user_id, state, datetime.now(UTC)), allowed=allowed, excluded=unwanted)
+    now = datetime.now(UTC)
+    query = replace(engine.resolver.known(user_id, state, now), allowed=allowed, excluded=unwanted)
+    at = _place(request, cursor, query, surface)
+    given = engine.items.rows_of_keys(at.given)
+    query = replace(query, seed=at.seed, excluded=np.union1d(unwanted, given[given >= 0]).astype(np.int32))
     ranked = recommender.recommend([query], k, start)
-    before = {"state": waited}
-    return _answer(engine, query, ranked, surface, {"user_id": user_id}, degraded, NEVER_KEPT, before, explain=explain)
+    rows = ranked.candidates.rows[0]
+    after = Cursor(at.began, at.seed, np.concatenate([at.given, engine.items.row_keys[rows[rows >= 0]]]))
+    there = rows[-1] >= 0 and len(after.given) < MOST
+    subject = {"user_id": user_id, "cursor": after.signed(key_of(request), user_id, surface) if there else None}
+    content = _content(engine, query, ranked, 0, surface, subject, degraded, explain=explain, given=len(at.given))
+    timed = _timed(surface, {"state": waited, **ranked.seconds})
+    return Response(to_json(content), headers={**NEVER_KEPT, "Server-Timing": timed}, media_type="application/json")
 
 
 @router.post("/recommend", response_model=Answer | BatchAnswer, responses=NOT_FOUND)
@@ -252,6 +264,11 @@ def store_of(request: Request) -> Store:
     return cast("Store", request.app.state.store)
 
 
+def key_of(request: Request) -> bytes:
+    """What cursors are signed with."""
+    return cast("bytes", request.app.state.cursor_key)
+
+
 def engine_of(request: Request) -> Engine:
     """The engine that answers this request: read once, kept until the answer is made. 503 before there is one."""
     live = live_of(request)
@@ -333,6 +350,21 @@ def _weights(engine: Engine, history: list[HistoryEntry]) -> Float32:
     return np.array(values, np.float32)
 
 
+def _place(request: Request, cursor: str | None, query: Query, surface: str) -> Cursor:
+    """Where a reader stands: at the beginning without a cursor; 400 or 410 for one that leads nowhere."""
+    now = int(query.now.timestamp())
+    if cursor is None:
+        return Cursor(now, query.seed, np.zeros(0, np.uint64))
+    try:
+        return Cursor.read(cursor, key_of(request), query.user or "", surface, now)
+    except CursorInvalid:
+        why = "it was changed, made for another user or surface, or before the service was started anew"
+        raise Problem(400, f"query.cursor: {why}: ask for the first page without it") from None
+    except CursorExpired:
+        why = f"the first page was given more than {LIFE // 3600} hours ago"
+        raise Problem(410, f"query.cursor: {why}: ask for it anew, without a cursor") from None
+
+
 def _alike(engine: Engine, items: list[str], allowed: Mask | None) -> Query:
     """What asks for items like these, which are all there."""
     rows = engine.items.rows(list(dict.fromkeys(items)))
@@ -386,20 +418,21 @@ def _content(
     degraded: list[str],
     *,
     explain: bool = False,
+    given: int = 0,
 ) -> dict[str, Any]:
-    """What is answered to the query at ``place``."""
+    """What is answered to the query at ``place``; ``given``: how many items were on pages before."""
     # A plain dictionary: building and checking models costs more than the search.
     found = ranked.candidates
     count = int(found.filled[place].sum())
     ids = engine.items.ids(found.rows[place, :count])
     # Never the model's own: inner products would give the vectors away to whoever asks often enough.
-    scores, sources = [1 / (RANK_CONSTANT + rank) for rank in range(1, count + 1)], ranked.sources(place)
+    scores, sources = [1 / (RANK_CONSTANT + given + rank) for rank in range(1, count + 1)], ranked.sources(place)
     parts = [*degraded, *ranked.degraded]
     METRICS.levels.labels(surface, ranked.levels[place]).inc()
     for part in parts:
         METRICS.degraded.labels(part).inc()
     items: list[dict[str, Any]] = [
-        {"item_id": ids[slot], "rank": slot + 1, "score": round(scores[slot], 6), "sources": sources[slot]}
+        {"item_id": ids[slot], "rank": given + slot + 1, "score": round(scores[slot], 6), "sources": sources[slot]}
         for slot in range(count)
     ]
     if explain:

@@ -52,6 +52,10 @@ Name = Annotated[str, Field(min_length=1, max_length=100, json_schema_extra={**P
 SurfaceName = Annotated[Name, Query(description="Which pipeline answers: one of the release's.", examples=["home"])]
 
 
+Place = Annotated[
+    Annotated[str, Field(min_length=1, max_length=12_000, pattern="^[A-Za-z0-9_-]+$")] | None,
+    Query(description="The `cursor` of an answer, for the page after it."),
+]
 Explain = Annotated[bool, Query(description="Say what of the history speaks for each item.")]
 
 
@@ -187,6 +191,9 @@ class Answer(BaseModel):
     degraded: list[str] = Field(examples=[[]], description="Parts that failed and were done without.")
     items: list[RankedItem]
     reason: str | None = Field(examples=[None], description="Why there are fewer items than were asked for.")
+    cursor: str | None = Field(
+        default=None, description="For the next page, where a user is asked for by GET and there may be one."
+    )
     request_id: str = Field(examples=["5f3a9c0e7b1d4a26"])
 
 

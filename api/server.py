@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import shutil
 import socket
 import tempfile
@@ -40,6 +41,7 @@ def worker_app(settings: Settings) -> FastAPI:
         watch_seconds=settings.serve.watch_seconds,
         with_page=settings.serve.page,
         max_waiting=settings.serve.max_waiting,
+        cursor_key=settings.serve.cursor_key,
     )
 
 
@@ -50,7 +52,10 @@ def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
     """
     with contextlib.ExitStack() as stack:
         bound = stack.enter_context(_bound(settings.serve.host, settings.serve.port))
-        settings = settings.model_copy(update={"state": stack.enter_context(_state(settings.state))})
+        # One key for all workers.
+        answers = settings.serve.model_copy(update={"cursor_key": settings.serve.cursor_key or secrets.token_hex(32)})
+        state = stack.enter_context(_state(settings.state))
+        settings = settings.model_copy(update={"state": state, "serve": answers})
         stack.enter_context(_shared_metrics())
         config = uvicorn.Config(
             partial(worker_app, settings),

@@ -233,6 +233,8 @@ class Serve(Section):
     """How often a worker looks at the release pointer."""
     max_waiting: int = Field(default=200, ge=1)
     """Requests in one worker at once; beyond them 503 is answered before any work is done."""
+    cursor_key: str = ""
+    """What cursors are signed with; empty: drawn at each start, so that a cursor does not outlive the service."""
 
 
 class Settings(Section):

@@ -1,13 +1,16 @@
 """Surfaces, batches, reasons and paging of the HTTP contract, asked of a real server with a real release."""
 
+import shutil
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 
 import httpx
 import numpy as np
 import pytest
 
+from api.cursors import LIFE, Cursor, CursorExpired, CursorInvalid
 from index import load
 from recsys.assembly import assemble
 from recsys.releases import ReleaseStore
@@ -189,3 +192,76 @@ def test_onboarding_items_are_popular_and_unlike_each_other(client, engine):
     assert alike(items(body)) < alike(popular)
     assert len(set(items(body))) == 20
     assert client.get("/onboarding", params={"filter": "year:1066"}).json()["level"] == "none"
+
+
+@pytest.mark.parametrize("surface", ["home", "email"])
+def test_pages_follow_each_other_without_a_repeat_or_a_gap(client, surface):
+    pages, cursor = [], None
+    for _ in range(4):
+        body = asked(client, "196", surface=surface, k=7, **({} if cursor is None else {"cursor": cursor}))
+        pages.append(body)
+        cursor = body["cursor"]
+    given = [item for body in pages for item in items(body)]
+    assert len(set(given)) == 28
+    assert [item["rank"] for body in pages for item in body["items"]] == list(range(1, 29))
+    if surface == "home":
+        assert given == items(asked(client, "196", k=28))
+    again = asked(client, "196", surface=surface, k=7, cursor=pages[0]["cursor"])
+    assert items(again) == items(pages[1])
+
+
+def test_the_last_page_has_no_cursor(client):
+    cursor, given = "", []
+    while cursor is not None:
+        body = asked(client, "196", k=15, filter="genres:noir", **({"cursor": cursor} if cursor else {}))
+        given += items(body)
+        cursor = body["cursor"]
+    assert given == items(asked(client, "196", k=100, filter="genres:noir"))
+
+
+def test_a_cursor_that_was_tampered_with_or_is_of_another_list_is_refused(client):
+    cursor = asked(client, "196", k=3)["cursor"]
+    middle = len(cursor) // 2
+    changed = cursor[:middle] + ("A" if cursor[middle] != "A" else "B") + cursor[middle + 1 :]
+    for user, surface, said in (
+        ("196", "home", changed),
+        ("22", "home", cursor),
+        ("196", "email", cursor),
+        ("196", "home", "AAAA"),
+        ("196", "home", cursor[:-4]),
+    ):
+        answer = client.get("/recommend", params={"user_id": user, "surface": surface, "cursor": said})
+        assert answer.status_code == 400, answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert "query.cursor" in answer.json()["detail"]
+    assert client.get("/recommend", params={"user_id": "196", "cursor": "!"}).status_code == 422
+
+
+def test_pages_go_on_while_the_release_changes(folder, client, configured, serve, tmp_path):
+    shutil.copytree(folder / "var", tmp_path / "var", ignore=shutil.ignore_patterns("*.sock"))
+    (tmp_path / "recsys.toml").write_text(configured(8) + MORE + "[gate]\nbeat_popularity = false\n")
+    with serve(tmp_path) as (address, _), httpx.Client(base_url=address) as own:
+        first = asked(own, "196", k=10)
+        done = subprocess.run([sys.executable, "-m", "recsys", "train"], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        deadline = time.monotonic() + 30
+        while own.get("/releases/current").json()["release"] == first["release"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        second = asked(own, "196", k=10, cursor=first["cursor"])
+        assert second["release"] != first["release"]
+        assert not set(items(first)) & set(items(second))
+        # All that the new release puts first is on one page or the other.
+        assert set(items(asked(own, "196", k=10))) <= set(items(first)) | set(items(second))
+
+
+def test_a_cursor_too_old_is_told_from_one_that_was_changed():
+    key, made = b"key", Cursor(1_000_000, 2**64 - 1, np.arange(3, dtype=np.uint64))
+    text = made.signed(key, "u", "home")
+    read = Cursor.read(text, key, "u", "home", 1_000_000 + LIFE)
+    assert (read.began, read.seed, read.given.tolist()) == (1_000_000, 2**64 - 1, [0, 1, 2])
+    with pytest.raises(CursorExpired):
+        Cursor.read(text, key, "u", "home", 1_000_001 + LIFE)
+    for other in ((b"another", "u", "home"), (key, "v", "home"), (key, "u", "similar")):
+        with pytest.raises(CursorInvalid):
+            Cursor.read(text, *other, 1_000_000)
