@@ -7,9 +7,10 @@ import pytest
 from index import load
 from recsys.assembly import assemble
 from recsys.errors import SettingsError
+from recsys.pipeline import Line, unseen
 from recsys.settings import load_settings
 from training.run import train
-from training.surfaces import check_surfaces
+from training.surfaces import check_surfaces, surfaces_of
 
 T0 = 1_600_000_000
 USUAL = '[data]\nevents = "log.csv"\nitems = "items.csv"\n[state]\nurl = "memory://"\n[train]\nthreads = 1\n'
@@ -101,3 +102,21 @@ def test_what_the_catalogue_lacks_is_refused_before_anything_is_fitted(tmp_path,
 def test_a_ranker_is_named_where_one_is_learned():
     check_surfaces({"x": {"ranker": "learned"}}, ranks=True)
     check_surfaces({"x": {"ranker": False}}, ranks=False)
+
+
+def test_a_surface_has_the_ranker_of_home_with_its_sources_and_none_with_others():
+    ranked = unseen(Line(name="nearest", index="items"), Line(name="popular")).model_copy(
+        update={"ranker": Line(name="learned", depth=50)}
+    )
+    given = {
+        "same": {"steps": ["diverse"]},
+        "other": {"sources": ["popular"]},
+        "own": {"sources": ["popular"], "ranker": "learned"},
+        "none": {"ranker": False},
+    }
+    made = surfaces_of(given, {"home": ranked}, ranked, ranks=True)
+    assert made["home"] == ranked
+    assert made["same"] == ranked.model_copy(update={"steps": (Line(name="diverse"),)})
+    assert made["other"].ranker is made["none"].ranker is None
+    assert made["own"].ranker == Line(name="learned")
+    assert all(surface.ranker is None for surface in surfaces_of(given, {}, ranked, ranks=False).values())

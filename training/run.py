@@ -99,7 +99,8 @@ def train(
                 engine, told = ranked_release(engine, tried, data, catalogue, settings)
             metrics["ranker"] |= told
             # What is left out of a surface is as on the home surface, the ranker with its sources.
-            engine = engine.over(surfaces_of(named(settings), engine.surfaces, engine.surfaces[HOME], ranks=True))
+            made = {name: engine.surfaces[name] for name in (HOME, SIMILAR)}
+            engine = engine.over(surfaces_of(named(settings), made, made[HOME], ranks=True))
         manifest = Manifest(
             id=engine.id,
             created=now,
