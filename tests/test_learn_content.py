@@ -16,6 +16,7 @@ from recsys.catalogue import Catalogue
 from recsys.content import shrunk, unit
 from recsys.datasets import load as load_dataset
 from recsys.errors import SettingsError, TrainingError
+from recsys.folding.linear import Linear, LinearRule
 from recsys.interactions import interactions_of
 from recsys.settings import ContentSettings, Gate, Kind, Settings, load_settings
 from recsys.vocabulary import Vocabulary
@@ -34,10 +35,12 @@ from training.gate import judge
 from training.maps import MAPS, likeness, mapper_of
 from training.maps.mlp import Mlp, exported
 from training.maps.ridge import Ridge
+from training.maps.taste import Taste
 from training.run import engine_of, train
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SMALL = {"mlp": {"hidden": [32], "epochs": 30, "batch": 64, "learning_rate": 0.01}}
+CLIMBING = {"hidden": 64, "negatives": 200, "learning_rate": 0.02, "epochs": 20, "dropout": 0.1, "input_dropout": 0}
 
 
 def rng(seed=0):
@@ -143,7 +146,7 @@ def test_the_options_of_a_net_do_what_they_say(options):
 
 
 def test_a_map_that_does_not_exist_is_refused_with_the_choices():
-    with pytest.raises(SettingsError, match=r"unknown map 'rigde', choose one of mlp, none, ridge"):
+    with pytest.raises(SettingsError, match=r"unknown map 'rigde', choose one of contrastive, mlp, none, ridge"):
         mapper_of({"name": "rigde"})
     with pytest.raises(SettingsError, match=r"ridge: regularisation: unknown key"):
         mapper_of({"regularisation": 1})
@@ -423,3 +426,69 @@ def test_without_content_the_engine_is_what_it_was(sold):
 def test_a_trial_says_what_was_measured():
     trial = Trial(1.0, 3.0, 0.2, 0.3, None)
     assert Choice(1.0, 3.0, trial, (trial,)).as_dict()["trials"][0]["cold"] is None
+
+
+def tasted(users=300, m=400, w=12, d=6, seed=0):
+    """Items whose content bends into taste, users who take what is nearest to theirs, and vectors that half know it."""
+    chance = rng(seed)
+    content = unit(chance.normal(size=(m, w)).astype(np.float32))
+    true = unit((np.abs(content[:, :d]) - np.abs(content[:, :d]).mean(axis=0)).astype(np.float32))
+    tastes = unit(chance.normal(size=(users, d)).astype(np.float32))
+    near = np.argsort(-(tastes @ true.T), axis=1)[:, :30]
+    learned = unit(true + 0.3 * chance.normal(size=true.shape).astype(np.float32))
+    events = pd.DataFrame(
+        {
+            "user_id": np.repeat(np.arange(users).astype(str), 30),
+            "item_id": near.ravel().astype(str),
+            "kind": "take",
+        }
+    )
+    data = interactions_of(events, {"take": Kind()}, items=Vocabulary.of([str(item) for item in range(m)]))
+    return content, learned, true, tastes, data
+
+
+def test_a_map_that_is_taught_by_lists_ranks_unseen_items_better_than_the_line_it_starts_from():
+    content, learned, true, tastes, data = tasted()
+    known = np.arange(400) < 320
+    takers = takers_of(data)
+    known &= takers > 0
+    fold = Linear.of(learned, LinearRule(unit=True))
+    mapper = mapper_of({"name": "contrastive", **CLIMBING})
+    told = content[known], {"items": learned[known]}, np.ones(int(known.sum()), np.float32)
+    line = mapper.fit(*told, rng(1), threads=1)
+    bent, again = (mapper.refined(line, *told, Taste.of(fold, data, known), rng(2), threads=1) for _ in range(2))
+    assert all(np.array_equal(one, other) for one, other in zip(bent.layers[0], again.layers[0], strict=True))
+    wanted = (tastes @ true[320:].T) > np.quantile(tastes @ true[320:].T, 0.9, axis=1, keepdims=True)
+    found = [
+        np.mean(np.take_along_axis(wanted, np.argsort(-(tastes @ net.predict(content[320:]).T), axis=1)[:, :8], axis=1))
+        for net in (line, bent)
+    ]
+    assert found[1] > found[0] + 0.05
+    assert not bent.predict(np.zeros((1, 12), np.float32)).any()
+
+
+def test_where_lists_teach_nothing_the_line_stays_and_other_maps_never_move():
+    content, learned, _, _, data = tasted(users=40)
+    known = takers_of(data) > 0
+    told = content[known], {"items": learned[known]}, np.ones(int(known.sum()), np.float32)
+    taste = Taste.of(Linear.of(learned, LinearRule(unit=True)), data, known)
+    still = mapper_of({"name": "contrastive", **CLIMBING, "learning_rate": 1e-30})
+    line = still.fit(*told, rng(1), threads=1)
+    for mapper in (still, Ridge()):
+        moved = mapper.refined(line, *told, taste, rng(2), threads=1).predict(content)
+        assert moved == pytest.approx(line.predict(content), abs=1e-5)
+
+
+def test_halves_part_each_history_and_want_nothing_that_made_the_vector():
+    _, learned, _, _, data = tasted(users=20)
+    known = takers_of(data) > 0
+    halves = Taste.of(Linear.of(learned, LinearRule(unit=True)), data, known).halves(rng(3))
+    users = np.arange(halves.users)
+    owner, wanted = halves.wanted(users, np.ones(int(known.sum()), bool), 5, rng(4))
+    assert np.bincount(owner).max() == 5
+    rows = np.flatnonzero(known)
+    for user in users:
+        entries = slice(halves.indptr[user], halves.indptr[user + 1])
+        given = rows[halves.places[entries][halves.given[entries]]]
+        assert not set(rows[wanted[owner == user]]) & set(given)
+        assert unit(learned[given].sum(axis=0, keepdims=True))[0] == pytest.approx(halves.vectors[user], abs=1e-5)

@@ -31,6 +31,7 @@ from recsys.users import History, fold_all
 from training.encoders import encoder_of
 from training.encoders.cache import encode_cached
 from training.maps import mapper_of
+from training.maps.taste import Taste
 from training.models import MODELS, Learned, Model, Progress, silent
 
 PRIORS = (0.25, 0.35, 0.5, 0.6, 0.7, 0.85, 1.0, 1.1, 1.2, 1.5, 2.0, 3.0, 4.0, 6.0, 9.0, 13.0)
@@ -218,9 +219,12 @@ def content_of(
         )
     weights = (takers[known] / (takers[known] + settings.certainty)).astype(np.float32)
     directions = {name: unit(array[known]) for name, array in learned.items()}
-    net = mapper_of(settings.map).fit(
-        items.vectors[known], directions, weights, rng, threads=threads, progress=progress
-    )
+    mapper, told = mapper_of(settings.map), items.vectors[known]
+    net = mapper.fit(told, directions, weights, rng, threads=threads, progress=lambda share: progress(0.5 * share))
+    net = mapper.refined(
+        net, told, directions, weights, Taste.of(fold, data, known), rng, threads=threads,
+        progress=lambda share: progress(0.5 + 0.5 * share),
+    )  # fmt: skip
     lengths = {name: float(np.median(np.linalg.norm(array[known], axis=1))) for name, array in learned.items()}
     # The prior says how popular an answer is; what a user is made of has the usual length.
     norms = {**lengths, ITEMS: choice.prior * lengths[ITEMS]}

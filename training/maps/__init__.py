@@ -13,6 +13,7 @@ from recsys.content import ContentMap
 from recsys.errors import SettingsError, unknown_choice
 from recsys.settings import Section, describe
 from recsys.tables import Table
+from training.maps.taste import Taste
 from training.models import Progress, silent
 
 
@@ -40,12 +41,28 @@ class Mapper(Section):
         """
         raise NotImplementedError
 
+    def refined(
+        self,
+        net: ContentMap,
+        content: Float32,  # noqa: ARG002
+        directions: Mapping[str, Float32],  # noqa: ARG002
+        weights: Float32,  # noqa: ARG002
+        taste: Taste,  # noqa: ARG002
+        rng: np.random.Generator,  # noqa: ARG002
+        *,
+        threads: int,  # noqa: ARG002
+        progress: Progress = silent,  # noqa: ARG002
+    ) -> ContentMap:
+        """What :meth:`fit` learned, after a look at who took which of the items; for most maps as it was."""
+        return net
+
 
 MAPS: Table[type[Mapper]] = Table(
     "map",
     {
         "ridge": "training.maps.ridge:Ridge",
         "mlp": "training.maps.mlp:Mlp",
+        "contrastive": "training.maps.contrastive:Contrastive",
         "none": "training.maps.nothing:Nothing",
     },
     extra="train",
