@@ -23,8 +23,7 @@ import numpy as np
 
 from benchmarks.listeners import DRAWS, LISTENERS, listening
 from benchmarks.sounds import FOLDS, SEED, Stage, Vectors, interval, mean_of
-from recsys.arrays import Float32
-from recsys.content import unit
+from recsys.arrays import Float32, unit
 from recsys.datasets.free_music_mel import clips
 from recsys.metrics import Judged, average_precision, precision
 

@@ -19,7 +19,7 @@ import scipy.sparse as sp
 
 from benchmarks.models import SETTINGS
 from index import BACKENDS
-from recsys.arrays import Float32, Float64, Int32, Int64
+from recsys.arrays import Float64, Int32, Int64, unit
 from recsys.assembly import SIMILAR, Engine
 from recsys.catalogue import Catalogue
 from recsys.datasets import load
@@ -100,7 +100,7 @@ def halves(engine: Engine, column: str, label: str = "") -> dict[str, Any]:
     known = (items != 0).any(axis=1)
     parts = [(mean_vectors(membership, items, weights * part), membership @ (part & known)) for part in (first, ~first)]
     judged = np.flatnonzero(np.all([(counts >= FLOOR) & means.any(axis=1) for means, counts in parts], axis=0))
-    left, right = (_unit(means[judged]) for means, _ in parts)
+    left, right = (unit(means[judged]) for means, _ in parts)
     cosines = left @ right.T
     itself = np.diag(cosines)
     ranks = (cosines > itself[:, None]).sum(axis=1)
@@ -193,11 +193,6 @@ def _same(membership: sp.csr_matrix, labels: sp.csr_matrix) -> Float64:
 
 def _owners(matrix: sp.csr_matrix) -> Int64:
     return np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr))
-
-
-def _unit(vectors: Float32) -> Float32:
-    unit: Float32 = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return unit
 
 
 def _number(value: float) -> float:

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.sounds import SEED, Stage, Vectors, interval, mean_of
-from recsys.arrays import Bool, Float32, Float64, Int64
-from recsys.content import ITEMS, unit
+from recsys.arrays import Bool, Float32, Float64, Int64, unit
+from recsys.content import ITEMS
 from recsys.encoding import Description
 from recsys.interactions import interactions_of
 from recsys.metrics import Judged, Ranks, auc, ndcg, recall

@@ -19,7 +19,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from benchmarks.models import SETTINGS
-from recsys.arrays import Bool, Float32, Float64, Int64
+from recsys.arrays import Bool, Float32, Float64, Int64, unit
 from recsys.candidates import Candidates
 from recsys.catalogue import Catalogue
 from recsys.comparison import difference
@@ -130,9 +130,9 @@ def measure(dataset: str, environ: Mapping[str, str]) -> dict[str, Any]:
     fold = model_of(dict(MODEL)).fit(split.train, rng, threads=SETTINGS.train.threads).vectors()
     described = catalogue.describe(np.arange(len(catalogue), dtype=np.int32))
     encoding = encoder_of(dict(study.encoder)).fit(described, rng, threads=SETTINGS.train.threads)
-    content = _unit(encoding.encode(described))
+    content = unit(encoding.encode(described))
     judge = Judge(_labels(catalogue, study.judged), _together(split.train, split.test))
-    found = rows_of(_unit(fold.items), content, np.asarray(split.train.seen().sum(axis=0)).ravel(), judge, rng)
+    found = rows_of(unit(fold.items), content, np.asarray(split.train.seen().sum(axis=0)).ravel(), judge, rng)
     known = {"items": len(catalogue), "with_content": int(content.any(axis=1).sum())}
     described_as = {"model": dict(MODEL), "encoder": dict(study.encoder), "judged": study.judged}
     return {"dataset": dataset, **known, **described_as, "rows": found}
@@ -221,7 +221,7 @@ def _taken_out(step: Step, given: Neighbours) -> Bool:
 
 def _alone(content: Float32, step: ContentOutlier, given: Neighbours, share: float) -> Bool:
     """The simpler rule: as many, but those least like the item asked about, whatever the other neighbours are like."""
-    centred = _unit(np.where(content.any(axis=1, keepdims=True), content - step.mean, np.float32(0)))
+    centred = unit(np.where(content.any(axis=1, keepdims=True), content - step.mean, np.float32(0)))
     alike = np.einsum("qw,qkw->qk", centred[given.asked], centred[given.rows])
     known = np.asarray(content.any(axis=1))[given.rows]
     random = np.sort(centred[given.asked] @ step.usual.T, axis=1)
@@ -291,12 +291,6 @@ def _together(train: Interactions, test: Interactions) -> sp.csr_matrix:
     new = (took - took.multiply(had)).tocsr()
     new.eliminate_zeros()
     return (had.T @ new).tocsr()
-
-
-def _unit(vectors: Float32) -> Float32:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Float32 = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
-    return unit
 
 
 def _number(value: float) -> float:

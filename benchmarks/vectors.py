@@ -9,7 +9,7 @@ from importlib import resources
 
 import numpy as np
 
-from recsys.arrays import Float32
+from recsys.arrays import Float32, unit
 from recsys.datasets import load
 from recsys.errors import DataError, MissingExtra
 from recsys.interactions import interactions_of
@@ -44,16 +44,16 @@ def synthetic(shape: str) -> Vectors:
     n, d = shape_of(shape)
     rng = np.random.default_rng(7)
     spectrum = ((1 + np.arange(d)) ** -0.25).astype(np.float32)
-    centres = _unit(rng.standard_normal((CLUSTERS, d), np.float32) * spectrum)
+    centres = unit(rng.standard_normal((CLUSTERS, d), np.float32) * spectrum)
     weights = rng.dirichlet(np.full(CLUSTERS, 0.7))
-    own = _unit(rng.standard_normal((n, d), np.float32) * spectrum)
-    items = _unit(centres[rng.choice(CLUSTERS, n, p=weights)] + np.float32(SPREAD) * own)
+    own = unit(rng.standard_normal((n, d), np.float32) * spectrum)
+    items = unit(centres[rng.choice(CLUSTERS, n, p=weights)] + np.float32(SPREAD) * own)
     norms = rng.lognormal(0, 0.35, n).astype(np.float32)
     items *= norms[:, None]
     taken = rng.choice(n, (QUERIES, 4), p=norms / norms.sum(dtype=np.float64))
     shares = rng.dirichlet(np.full(4, 0.5), QUERIES).astype(np.float32)
-    users = _unit(np.einsum("qm,qmd->qd", shares, items[taken]))
-    users = users + np.float32(0.2) * _unit(rng.standard_normal((QUERIES, d), np.float32) * spectrum)
+    users = unit(np.einsum("qm,qmd->qd", shares, items[taken]))
+    users = users + np.float32(0.2) * unit(rng.standard_normal((QUERIES, d), np.float32) * spectrum)
     return items, users
 
 
@@ -83,15 +83,9 @@ def glove(_: str = "") -> Vectors:
     except ModuleNotFoundError as error:
         raise MissingExtra(f"the wheel {GLOVE}", "bench") from error
     with resources.as_file(file) as path:
-        words = _unit(np.load(path, allow_pickle=False).astype(np.float32))
+        words = unit(np.load(path, allow_pickle=False).astype(np.float32))
     asking = np.arange(len(words)) % 400 == 0
     return words[~asking], words[asking][:QUERIES]
-
-
-def _unit(vectors: Float32) -> Float32:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Float32 = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
-    return unit
 
 
 FAMILIES: dict[str, Callable[[str], Vectors]] = {"als": als, "glove": glove, "synthetic": synthetic}

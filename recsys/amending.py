@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from recsys.arrays import Bool, Float32, Int32, UInt64, patched
-from recsys.content import unit
+from recsys.arrays import Bool, Float32, Int32, UInt64, patched, unit
 from recsys.folding import Fold
 from recsys.masks import Mask
 from recsys.retrieval import CONTENT_INDEX, ITEMS_INDEX, SIMILAR_INDEX, GrowingIndex, Parts, SearchIndex

@@ -31,6 +31,13 @@ def ranges(lengths: Int64) -> Int64:
     return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
 
 
+def unit(vectors: Float32) -> Float32:
+    """Each at length one, float32 (m, d); zeros stay."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scaled: Float32 = np.divide(vectors, lengths, out=np.zeros(vectors.shape, np.float32), where=lengths > 0)
+    return scaled
+
+
 class Patched:
     """An array of which some rows are others and behind which further ones come, without a copy of it.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field, ValidationError
 
-from recsys.arrays import Float32, Int64
+from recsys.arrays import Float32, Int64, unit
 from recsys.encoding import Description, Encoding, load_encoding, save_encoding
 from recsys.folding import Fold
 from recsys.settings import Section, describe
@@ -187,10 +187,3 @@ def shrunk(learned: Float32, predicted: Float32, takers: Int64, kappa: float) ->
     share = np.where(predicted.any(axis=1), share, 1).astype(np.float32)[:, None]
     mixed: Float32 = share * learned + (1 - share) * predicted
     return mixed
-
-
-def unit(vectors: Float32) -> Float32:
-    """Each at length one, float32 (m, w); zeros stay."""
-    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    scaled: Float32 = np.divide(vectors, lengths, out=np.zeros(vectors.shape), where=lengths > 0).astype(np.float32)
-    return scaled

@@ -8,9 +8,9 @@ import pytest
 
 from index.exact import Exact
 from index.growing import Growing
+from recsys.arrays import unit
 from recsys.assembly import HOME, SIMILAR, Engine, card_of
 from recsys.catalogue import Catalogue
-from recsys.content import unit
 from recsys.folding.linear import Linear, LinearRule
 from recsys.item_lists import ItemLists
 from recsys.pipeline import Line, Surface

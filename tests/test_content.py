@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.content import Content, ContentMap, shrunk, unit
+from recsys.arrays import unit
+from recsys.content import Content, ContentMap, shrunk
 from recsys.encoding.precomputed import Precomputed, PrecomputedRule
 from recsys.folding.linear import Linear, LinearRule
 

@@ -11,9 +11,10 @@ import torch
 from sklearn.linear_model import Ridge as SklearnRidge
 
 from index import load as load_index
+from recsys.arrays import unit
 from recsys.assembly import assemble
 from recsys.catalogue import Catalogue
-from recsys.content import shrunk, unit
+from recsys.content import shrunk
 from recsys.datasets import load as load_dataset
 from recsys.errors import SettingsError, TrainingError
 from recsys.folding.linear import Linear, LinearRule

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from index.exact import Exact
 from index.growing import Growing
+from recsys.arrays import unit
 from recsys.catalogue import Catalogue
-from recsys.content import unit
 from recsys.item_lists import lists_of
 from recsys.masks import Mask
 from recsys.recency import Recency

@@ -7,8 +7,9 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+from recsys.arrays import unit
 from training.contrastive import Batch, Towers, add_gradients
-from training.descent import Descending, Descent, unit
+from training.descent import Descending, Descent
 from training.models.two_tower import weighed
 from training.reduction import Part, reduced
 from training.threads import compiled_threads

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from recsys.arrays import Float32, Int32, Int64
+from recsys.arrays import Float32, Int32, Int64, unit
 from recsys.candidates import Candidates
 from recsys.catalogue import Catalogue
-from recsys.content import ITEMS, Content, unit
+from recsys.content import ITEMS, Content
 from recsys.encoding import Description, Encoding
 from recsys.errors import DataError, SettingsError, TrainingError
 from recsys.evaluation import evaluate

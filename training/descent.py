@@ -8,8 +8,8 @@ import numba
 import numpy as np
 import scipy.sparse as sp
 
-from recsys.arrays import Float32, Int64, ranges
-from training.contrastive import TINY, Batch, Towers, add_gradients
+from recsys.arrays import Float32, Int64, ranges, unit
+from training.contrastive import Batch, Towers, add_gradients
 
 WARM_UP = 20
 """Steps in which the rate grows to what it is."""
@@ -87,12 +87,6 @@ class Descending:
             puts.astype(np.float32),
             (wanted / wanted.sum()).astype(np.float32),
         )
-
-
-def unit(vectors: Float32) -> Float32:
-    """Each of length 1, float32 (n, d); one of length 0 stays."""
-    scaled: Float32 = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), TINY)
-    return scaled
 
 
 def _with_directions(vectors: Float32, rng: np.random.Generator) -> Float32:

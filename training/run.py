@@ -17,7 +17,7 @@ import numpy as np
 
 import recsys
 from index import report as indexes
-from recsys.arrays import Float32
+from recsys.arrays import Float32, unit
 from recsys.assembly import HOME, SIMILAR, Engine, card_of, home_surface, similar_surface
 from recsys.catalogue import Catalogue
 from recsys.content import Content
@@ -347,7 +347,7 @@ def engine_of(
     vectors = directions = None
     asked: dict[str, tuple[Float32, Float32]] = {}
     if fold is not None:
-        vectors, directions = fold_all(history, fold), _unit(fold.items)
+        vectors, directions = fold_all(history, fold), unit(fold.items)
         asked = {ITEMS_INDEX: (fold.items, vectors), SIMILAR_INDEX: (directions, directions)}
     if content is not None:
         asked[CONTENT_INDEX] = content.vectors, content.vectors
@@ -387,12 +387,6 @@ def check_finite(learned: Learned) -> None:
             f"the model learned {' and '.join(wrong)} that are not finite: lower alpha or the learning rate, or raise "
             "regularization, under [model]"
         )
-
-
-def _unit(vectors: Float32) -> Float32:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Float32 = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
-    return unit
 
 
 def item_ids(log: Log) -> Vocabulary:

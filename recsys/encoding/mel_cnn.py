@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from recsys.arrays import Float32, Int64
+from recsys.arrays import Float32, Int64, unit
 from recsys.encoding import Description
 from recsys.encoding.spectrogram import BANDS, Problem, file_of, read
 from recsys.settings import Section
@@ -155,13 +155,6 @@ def frames_left(window: int, kernels: Iterable[int], rule: MelCnnRule) -> int:
     for kernel, pool in zip(kernels, rule.pools, strict=True):
         window = max(0, window - kernel + 1) // pool
     return window
-
-
-def unit(vectors: Float32) -> Float32:
-    """Each at length one, float32 (m, w); zeros stay."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: Float32 = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
-    return scaled
 
 
 def _fitting(parameters: Mapping[str, Float32], name: str, width: int) -> int:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys.arrays import Bool, Float32, Int64, ranges
-from recsys.content import unit
+from recsys.arrays import Bool, Float32, Int64, ranges, unit
 from recsys.folding import Fold
 from recsys.interactions import Interactions
 from recsys.users import History

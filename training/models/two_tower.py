@@ -9,9 +9,10 @@ import numpy as np
 import scipy.sparse as sp
 from pydantic import Field
 
+from recsys.arrays import unit
 from recsys.folding.linear import Linear, LinearRule
 from recsys.interactions import Interactions
-from training.descent import Descending, Descent, unit
+from training.descent import Descending, Descent
 from training.models import VECTORS, Choice, Family, Learned, Model, Progress, Range, Served, matrix_to_learn, silent
 from training.models.ials import Ials
 from training.reduction import Part, reduced
