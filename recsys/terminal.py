@@ -128,6 +128,25 @@ def print_rows(console: Console, document: Mapping[str, Any]) -> None:
         console.print(f"[red]{name}[/] could not be measured: {sentence}")
 
 
+def print_ladder(console: Console, document: Mapping[str, Any]) -> None:
+    """Systems by what they make of cold items, of warm ones, and of all, with what others have published."""
+    names = [name for name in document["rows"][0] if name.startswith(("cold", "all_cold", "warm", "overall"))]
+    shown = [name for name in names if not name.endswith("interval")]
+    title = f"{document['dataset']}: {document['parts']}" if "parts" in document else document["dataset"]
+    table = Table("system", *(name.replace("_", " ") for name in shown), "fit", title=title, title_justify="left")
+    for row in document["rows"]:
+        table.add_row(row["system"], *_shown(row, *shown), f"{row['fit_s']:.1f} s")
+    console.print(table)
+    for part in ("ablation", "curve"):
+        if rows := document.get(part):
+            table = Table(*(name.replace("_", " ") for name in rows[0]))
+            for row in rows:
+                table.add_row(*(_cell(value) if isinstance(value, float) else str(value) for value in row.values()))
+            console.print(table)
+    for line in document.get("published", ()):
+        console.print(f"published: {line['model']} {line['ndcg@20']:.3f} NDCG@20 among cold items, {line['source']}")
+
+
 def print_segments(console: Console, document: Mapping[str, Any]) -> None:
     """Each metric of each system by segment of users, and recall by segment of items."""
     systems = {row["model"]: row for row in document["rows"]}

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from recsys.cli.options import AsJson, Config, extra, print_json, settings_of
 from recsys.errors import SettingsError
-from recsys.terminal import print_retrieval, print_rows, print_segments, print_serving
+from recsys.terminal import print_ladder, print_retrieval, print_rows, print_segments, print_serving
 
 app = typer.Typer()
 bench_app = typer.Typer(help="Measure and compare.", no_args_is_help=True)
@@ -138,6 +138,51 @@ def bench_retrieval(
         write(documents)
         if not as_json:
             print_retrieval(console, documents[-1])
+    if as_json:
+        print_json(documents[0] if len(documents) == 1 else documents)
+
+
+@bench_app.command(
+    "content",
+    epilog="Examples: `recsys bench content citeulike-t` · `recsys bench content citeulike-a --json` · "
+    "`recsys bench content ml-latest-small lastfm-2k --folder results --plot content.png`",
+)
+def bench_content(
+    datasets: Annotated[
+        list[str],
+        typer.Argument(
+            help="citeulike-a, citeulike-t, lastfm-2k, ml-latest-small, spotify-songs or free-music-mel.",
+            metavar="DATASET…",
+        ),
+    ],
+    *,
+    validation: Annotated[
+        bool, typer.Option("--validation", help="Judge by the items that settings are chosen by, not by the test.")
+    ] = False,
+    folder: Annotated[Path | None, typer.Option(help="Keep each document here as content-DATASET.json.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the ladders into this PNG.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What content says of items that nobody took: random, linear, network, oracle; cold, warm and overall."""
+    with extra("train"):
+        from benchmarks.content import keep, measure_all
+        from training.progress import Terminal, Unwatched
+    if plot is not None:
+        with extra("report"):
+            from benchmarks.content_plots import draw_ladders
+
+    console = Console(stderr=as_json)
+    documents = []
+    for document in measure_all(
+        datasets, Unwatched() if as_json else Terminal(console), environ=os.environ, validation=validation
+    ):
+        documents.append(document)
+        if folder is not None:
+            keep(document, folder)
+        if not as_json:
+            print_ladder(console, document)
+    if plot is not None:
+        draw_ladders(documents, plot)
     if as_json:
         print_json(documents[0] if len(documents) == 1 else documents)
 

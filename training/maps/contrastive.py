@@ -20,6 +20,8 @@ from training.models import Progress, silent
 
 HELD_OUT = 0.1
 """The share of the items by which it is seen when to stop."""
+MARGIN = 0.01
+"""How much better than the line, as a share of its loss, the net must be to be taken."""
 JUDGED = 4096
 """Items that compete where that is seen, at most."""
 USERS = 20_000
@@ -33,7 +35,7 @@ class Contrastive(Mapper):
 
     A random half of each history makes the user's vector, as serving makes it, and should put the items of the other
     half above items of others, by a softmax over cosines. Items that it did not learn from, a tenth, say after how many
-    passes it is best, none included; then it learns from all.
+    passes it is best, and whether it is better than the line alone; then it learns from all.
     """
 
     regularization: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
@@ -101,7 +103,7 @@ class Contrastive(Mapper):
                 losses.append(trial.loss(held[:JUDGED]))
                 progress(0.5 * (epoch + 1) / self.epochs)
             passes = int(np.argmin(losses))
-            if not passes:
+            if losses[passes] > (1 - MARGIN) * losses[0]:
                 return net
             whole = _Climb(self, net, content, taste, np.arange(len(content)), rng)
             for epoch in range(passes):
