@@ -18,7 +18,6 @@ import numpy as np
 import scipy.sparse as sp
 from pydantic import Field, ValidationError
 
-from benchmarks.audio import measure_audio
 from benchmarks.cold import SEED, Parts, parts_of
 from benchmarks.models import SETTINGS
 from benchmarks.published import published
@@ -37,6 +36,7 @@ from recsys.metrics import Ranks, auc
 from recsys.pipeline import Answer, Line, Recommender, Surface
 from recsys.settings import ContentSettings, Section, describe
 from recsys.splits import Split
+from recsys.tables import Table
 from training.config import model_of
 from training.content import Choice, Described, chosen, learn_content, takers_of
 from training.encoders import encoder_of
@@ -47,6 +47,8 @@ from training.progress import Watcher
 from training.run import engine_of
 
 AUDIO = "free-music-mel"
+SOUND: Table[Callable[..., dict[str, Any]]] = Table("benchmark", {AUDIO: "benchmarks.audio:measure_audio"})
+"""By name, since what it imports trains networks."""
 CONFIGS = Path(__file__).parent / "configs-content"
 METRICS = ("recall@20", "recall@100", "ndcg@20")
 MAIN = "cold_ndcg@20"
@@ -125,7 +127,7 @@ def measure_all(
             raise SettingsError(f"{AUDIO} is validated by `python -m benchmarks.audio --validate`")
     for dataset in datasets:
         if dataset == AUDIO:
-            document = measure_audio(environ)
+            document = SOUND[AUDIO](environ)
             yield {**document, "rows": document["listening"]["rows"]}
         else:
             yield measure(dataset, watcher, environ=environ, validation=validation, folder=folder)
