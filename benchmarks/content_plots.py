@@ -1,7 +1,12 @@
-"""What ``recsys bench content`` measured, as pictures: ladders of systems, and items as they get takers."""
+"""What ``recsys bench content`` measured, as pictures: ladders of systems, and items as they get takers.
+
+``python -m benchmarks.content_plots FOLDER IMAGES`` draws what ``--folder`` kept.
+"""
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,3 +63,16 @@ def draw_curve(document: Document, path: Path) -> None:
         axes.set_title(f"{document['dataset']}: {points[0]['items']:,} items", fontsize=11, loc="left")
         axes.legend()
         figure.savefig(path, dpi=110)
+
+
+def main(folder: str, images: str) -> None:
+    """``content-ladders.png`` of all documents, and ``content-curve.png`` of the one with a curve."""
+    kept = [json.loads(file.read_text("utf-8")) for file in sorted(Path(folder).glob("content-*.json"))]
+    draw_ladders(kept, Path(images) / "content-ladders.png")
+    for document in kept:
+        if document.get("curve"):
+            draw_curve(document, Path(images) / "content-curve.png")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from benchmarks.cold import PARTED, parts_of
 from benchmarks.content import CONFIGS, Chance, _ranks, _turns, config_of, keep, measure
-from benchmarks.content_plots import draw_curve, draw_ladders
+from benchmarks.content_plots import main as draw
 from recsys.cli import app
 from recsys.datasets import load
 from recsys.errors import SettingsError
@@ -84,10 +84,9 @@ def test_the_document_is_kept_printed_and_drawn(document, tmp_path):
     text = console.export_text()
     for said in (" oracle ", "genres", "published: Paper 0.120", document["parts"]):
         assert said in text
-    draw_ladders([document], tmp_path / "ladders.png")
-    draw_curve(document, tmp_path / "curve.png")
+    draw(str(tmp_path / "new"), str(tmp_path))
     for name in ("ladders", "curve"):
-        assert matplotlib.image.imread(tmp_path / f"{name}.png")[..., :3].std() > 0.05
+        assert matplotlib.image.imread(tmp_path / f"content-{name}.png")[..., :3].std() > 0.05
 
 
 @pytest.mark.parametrize("dataset", ["lastfm-2k", "spotify-songs"])
