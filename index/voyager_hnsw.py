@@ -12,12 +12,14 @@ import voyager
 
 from index.files import read_record, write_record
 from index.searching import Found, Searcher, Traits, at_least
-from recsys.arrays import Float32
+from recsys.arrays import Float32, unit
 from recsys.errors import ReleaseDamaged
 from recsys.masks import Mask
 from recsys.retrieval import check_vectors
 
 FILE = "graph.voyager"
+SHORT = 0.01
+"""A query none of whose values is larger may be short."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,9 +27,9 @@ class VoyagerHnsw(Searcher):
     """A Voyager graph over its inner-product space, which lifts vectors to equal length as Bachrach et al. (2014) do.
 
     The lift of a vector is measured against the longest so far, so the longest goes in first. A distance is 1 less the
-    inner product in float32, which loses what is much smaller than 1: vectors are kept by the longest and asked for at
-    length one. ``graph``: the Voyager index, its labels item rows. ``longest``: the length that all were divided by.
-    ``search_width``: candidates kept while searching (query_ef), at least k.
+    inner product in float32, which loses what is much smaller than 1: vectors are kept by the longest, and short
+    queries are asked at length one. ``graph``: the Voyager index, its labels item rows. ``longest``: the length that all
+    were divided by. ``search_width``: candidates kept while searching (query_ef), at least k.
     """
 
     backend: ClassVar[str] = "voyager"
@@ -69,9 +71,11 @@ class VoyagerHnsw(Searcher):
     def find(self, queries: Float32, k: int, reach: float = 1.0, allowed: Mask | None = None) -> Found:  # noqa: ARG002
         """Walk the graph from its top."""
         width = max(int(self.search_width * reach), k)
-        lengths = np.sqrt(np.einsum("qd,qd->q", queries, queries))[:, None]
-        asked = np.divide(queries, lengths, out=np.zeros_like(queries), where=lengths > 0)
-        labels, distances = self.graph.query(asked, k, num_threads=1, query_ef=width)
+        if (queries.max() if len(queries) == 1 else queries.max(axis=1).min()) > SHORT:
+            labels, distances = self.graph.query(queries, k, num_threads=1, query_ef=width)
+            return labels.view(np.int64), (1 - distances) * self.longest
+        lengths = np.linalg.norm(queries, axis=1, keepdims=True)
+        labels, distances = self.graph.query(unit(queries), k, num_threads=1, query_ef=width)
         return labels.view(np.int64), (1 - distances) * (lengths * np.float32(self.longest))
 
     def save(self, folder: Path) -> None:
