@@ -28,8 +28,8 @@ class VoyagerHnsw(Searcher):
 
     The lift of a vector is measured against the longest so far, so the longest goes in first. A distance is 1 less the
     inner product in float32, which loses what is much smaller than 1: vectors are kept by the longest, and short
-    queries are asked at length one. ``graph``: the Voyager index, its labels item rows. ``longest``: the length that all
-    were divided by. ``search_width``: candidates kept while searching (query_ef), at least k.
+    queries are asked at length one. ``graph``: the Voyager index, its labels item rows. ``longest``: the length that
+    all were divided by. ``search_width``: candidates kept while searching (query_ef), at least k.
     """
 
     backend: ClassVar[str] = "voyager"
