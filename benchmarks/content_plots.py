@@ -20,6 +20,8 @@ STYLE: dict[Any, Any] = {
 }  # fmt: skip
 COLOURS = {"oracle": "#8a8f98", "content-only": "#d9822b", "pipeline": "#a05ad0", "cf-only": "#2a9d78"}
 OTHERS = "#3b82d6"
+SHADES = ("#16407a", "#3b82d6", "#9cc4f2")
+"""Of one value of κ after the other."""
 Document = Mapping[str, Any]
 
 
@@ -52,7 +54,7 @@ def draw_curve(document: Document, path: Path) -> None:
         axes = figure.subplots()
         styles = {"learned": ("#2a9d78", "-"), "predicted": ("#d9822b", "-")}
         for place, name in enumerate(name for name in points[0] if name not in ("takers", "items")):
-            colour, line = styles.get(name, (OTHERS, ("--", "-.", ":")[place % 3]))
+            colour, line = styles.get(name, (SHADES[place % len(SHADES)], "--"))
             axes.plot(
                 range(len(points)), [point[name] for point in points], line, color=colour, marker="o", ms=4, label=name
             )
