@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import logging
-import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache, reduce
+from functools import reduce
 from operator import and_
-from types import MappingProxyType
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
+from api.answers import NEVER_KEPT, answer, content_of, kept, timed, unchanged
 from api.cursors import LIFE, MOST, Cursor, CursorExpired, CursorInvalid
 from api.live import Live
-from api.metrics import METRICS, exposition
+from api.metrics import exposition
 from api.problems import GONE, NOT_FOUND, PROBLEMS, Problem
 from api.schemas import (
     MAX_BATCH,
@@ -46,28 +45,23 @@ from api.schemas import (
     UserId,
 )
 from recsys.arrays import Float32, Int32
-from recsys.assembly import HOME, SIMILAR, Engine
-from recsys.candidates import RANK_CONSTANT, Candidates
+from recsys.assembly import HOME, SIMILAR, TRENDING, Engine
+from recsys.candidates import Candidates
 from recsys.errors import StoreError, unknown_choice
 from recsys.filters import parse
 from recsys.masks import Mask
 from recsys.onboarding import representatives
 from recsys.pipeline import Answer as Ranked
-from recsys.pipeline import Line, Recommender, Surface
-from recsys.reasons import reasons
-from recsys.retrieval import ITEMS_INDEX, Query, by_popularity
+from recsys.pipeline import Recommender
+from recsys.retrieval import ITEMS_INDEX, NO_ROWS, Query, by_popularity
 from recsys.stores import Store, UserState
 
 log = logging.getLogger(__name__)
 router = APIRouter(responses=PROBLEMS)
 
-TRENDING, ONBOARDING = "trending", "onboarding"
+ONBOARDING = "onboarding"
 USER_STATE = "user-state"
 """What ``degraded`` says while the state store does not answer."""
-NEVER_KEPT = {"Cache-Control": "no-store"}
-"""For lists that the next event may change."""
-NOTHING_BEFORE: Mapping[str, float] = MappingProxyType({})
-"""The stages of an answer that asked nobody."""
 
 
 @router.get("/recommend", response_model=Answer, responses={**NOT_FOUND, **GONE})
@@ -92,16 +86,17 @@ async def recommend(
     now = datetime.now(UTC)
     query = replace(engine.resolver.known(user_id, state, now), allowed=allowed, excluded=unwanted)
     at = _place(request, cursor, query, surface)
-    given = engine.items.rows_of_keys(at.given)
-    query = replace(query, seed=at.seed, excluded=np.union1d(unwanted, given[given >= 0]).astype(np.int32))
+    if cursor is not None:
+        given = engine.items.rows_of_keys(at.given)
+        query = replace(query, seed=at.seed, excluded=np.union1d(unwanted, given[given >= 0]).astype(np.int32))
     ranked = recommender.recommend([query], k, start)
     rows = ranked.candidates.rows[0]
     after = Cursor(at.began, at.seed, np.concatenate([at.given, engine.items.row_keys[rows[rows >= 0]]]))
     there = rows[-1] >= 0 and len(after.given) < MOST
     subject = {"user_id": user_id, "cursor": after.signed(key_of(request), user_id, surface) if there else None}
-    content = _content(engine, query, ranked, 0, surface, subject, degraded, explain=explain, given=len(at.given))
-    timed = _timed(surface, {"state": waited, **ranked.seconds})
-    return Response(to_json(content), headers={**NEVER_KEPT, "Server-Timing": timed}, media_type="application/json")
+    content = content_of(engine, query, ranked, 0, surface, subject, degraded, explain=explain, given=len(at.given))
+    took = timed(surface, {"state": waited, **ranked.seconds})
+    return Response(to_json(content), headers={**NEVER_KEPT, "Server-Timing": took}, media_type="application/json")
 
 
 @router.post("/recommend", response_model=Answer | BatchAnswer, responses=NOT_FOUND)
@@ -123,7 +118,7 @@ async def recommend_posted(request: Request, body: RecommendRequest) -> Response
         query = replace(query, allowed=allowed, excluded=unwanted)
         ranked = recommender.recommend([query], body.k)
         subject, explain = {"user_id": None}, body.explain
-        return _answer(engine, query, ranked, body.surface, subject, [], NEVER_KEPT, explain=explain)
+        return answer(engine, query, ranked, body.surface, subject, [], NEVER_KEPT, explain=explain)
     _check_batch(body)
     start = time.perf_counter()
     states, degraded = await states_of(request, engine, body.user_ids)
@@ -134,12 +129,12 @@ async def recommend_posted(request: Request, body: RecommendRequest) -> Response
     ]
     ranked = recommender.recommend(queries, body.k)
     answers = [
-        _content(engine, query, ranked, place, body.surface, {"user_id": query.user}, degraded, explain=body.explain)
+        content_of(engine, query, ranked, place, body.surface, {"user_id": query.user}, degraded, explain=body.explain)
         for place, query in enumerate(queries)
     ]
     content = {"release": engine.id, "answers": answers, "request_id": secrets.token_hex(8)}
-    timed = _timed(body.surface, {"state": waited, **ranked.seconds})
-    return Response(to_json(content), headers={**NEVER_KEPT, "Server-Timing": timed}, media_type="application/json")
+    took = timed(body.surface, {"state": waited, **ranked.seconds})
+    return Response(to_json(content), headers={**NEVER_KEPT, "Server-Timing": took}, media_type="application/json")
 
 
 @router.get("/items/{item_id:path}/similar", response_model=SimilarAnswer, responses=NOT_FOUND)
@@ -148,11 +143,11 @@ async def similar(request: Request, item_id: ItemId, k: K = 20, filter_: Filters
     engine = await engine_with(request, [item_id])
     check_there(engine, item_id)
     allowed = _allowed(engine, filter_)
-    if unchanged := _unchanged(request, engine):
-        return unchanged
+    if same := unchanged(request, engine):
+        return same
     query = _alike(engine, [item_id], allowed)
     ranked = engine.recommenders[SIMILAR].recommend([query], k)
-    return _answer(engine, query, ranked, SIMILAR, {"item_id": item_id}, [], _kept(engine))
+    return answer(engine, query, ranked, SIMILAR, {"item_id": item_id}, [], kept(engine))
 
 
 @router.post("/similar", response_model=SimilarToSeveral, responses=NOT_FOUND)
@@ -163,31 +158,19 @@ async def similar_to_several(request: Request, body: SimilarRequest) -> Response
         check_there(engine, item)
     query = _alike(engine, body.item_ids, _allowed(engine, None if body.filter is None else [body.filter]))
     ranked = engine.recommenders[SIMILAR].recommend([query], body.k)
-    return _answer(engine, query, ranked, SIMILAR, {"item_ids": body.item_ids}, [], NEVER_KEPT)
+    return answer(engine, query, ranked, SIMILAR, {"item_ids": body.item_ids}, [], NEVER_KEPT)
 
 
 @router.get("/popular", response_model=Answer)
 async def popular(request: Request, k: K = 20, filter_: Filters = None) -> Response:
     """The k most popular items, the same for everybody."""
-    engine = engine_of(request)
-    allowed = _allowed(engine, filter_)
-    if unchanged := _unchanged(request, engine):
-        return unchanged
-    query = Query(now=datetime.now(UTC), allowed=allowed)
-    ranked = engine.recommenders[HOME].recommend([query], k)
-    return _answer(engine, query, ranked, HOME, {"user_id": None}, [], _kept(engine))
+    return _for_everybody(request, HOME, k, filter_)
 
 
 @router.get("/trending", response_model=Answer)
 async def trending(request: Request, k: K = 20, filter_: Filters = None) -> Response:
     """The k items that were taken most of late, the same for everybody."""
-    engine = engine_of(request)
-    allowed = _allowed(engine, filter_)
-    if unchanged := _unchanged(request, engine):
-        return unchanged
-    query = Query(now=datetime.now(UTC), allowed=allowed)
-    ranked = _trending(engine).recommend([query], k)
-    return _answer(engine, query, ranked, TRENDING, {"user_id": None}, [], _kept(engine))
+    return _for_everybody(request, TRENDING, k, filter_)
 
 
 @router.get("/onboarding", response_model=Answer)
@@ -195,8 +178,8 @@ async def onboarding(request: Request, k: Few = 20, filter_: Filters = None) -> 
     """Popular items that tell tastes apart, to ask a newcomer about; the same for everybody."""
     engine = engine_of(request)
     allowed = _allowed(engine, filter_)
-    if unchanged := _unchanged(request, engine):
-        return unchanged
+    if same := unchanged(request, engine):
+        return same
     there = engine.parts.available if allowed is None else allowed
     if allowed is not None and engine.parts.available is not None:
         there = allowed & engine.parts.available
@@ -208,7 +191,7 @@ async def onboarding(request: Request, k: Few = 20, filter_: Filters = None) -> 
     level = ONBOARDING if len(rows) else "none"
     query = Query(now=datetime.now(UTC), allowed=allowed)
     ranked = Ranked(found, (level,), ())
-    return _answer(engine, query, ranked, ONBOARDING, {"user_id": None}, [], _kept(engine))
+    return answer(engine, query, ranked, ONBOARDING, {"user_id": None}, [], kept(engine))
 
 
 @router.get("/releases/current", response_model=CurrentRelease)
@@ -221,7 +204,7 @@ async def current_release(request: Request) -> Response:
         items=len(engine.items),
         dimensions=engine.indexes[ITEMS_INDEX].shape[1] if engine.indexes else 0,
         indexes={name: index.backend for name, index in engine.indexes.items()},
-        surfaces=sorted(engine.surfaces),
+        surfaces=sorted(engine.recommenders),
         added=len(engine.items) - len(engine.users.items),
         deleted=len(engine.parts.gone),
         refused=refused[1] if refused else None,
@@ -327,6 +310,17 @@ def check_there(engine: Engine, item: str) -> None:
         raise Problem(404, f"item {item!r} was deleted: PUT it to have it again")
 
 
+def _for_everybody(request: Request, surface: str, k: int, filters: list[str] | None) -> Response:
+    """What a surface answers to somebody of whom nothing is known."""
+    engine = engine_of(request)
+    allowed = _allowed(engine, filters)
+    if same := unchanged(request, engine):
+        return same
+    query = Query(now=datetime.now(UTC), allowed=allowed)
+    ranked = engine.recommenders[surface].recommend([query], k)
+    return answer(engine, query, ranked, surface, {"user_id": None}, [], kept(engine))
+
+
 def _allowed(engine: Engine, filters: list[str] | None) -> Mask | None:
     """The items that fulfil every filter, None without any; 422 for what is no filter of this catalogue."""
     try:
@@ -337,6 +331,8 @@ def _allowed(engine: Engine, filters: list[str] | None) -> Mask | None:
 
 def _known(engine: Engine, items: list[str]) -> Int32:
     """Rows of the items that there are, int32: what is not there need not be excluded."""
+    if not items:
+        return NO_ROWS
     rows = engine.items.rows(items)
     return np.unique(rows[rows >= 0])
 
@@ -374,111 +370,9 @@ def _alike(engine: Engine, items: list[str], allowed: Mask | None) -> Query:
     return Query(now=now, vector=vector, level=SIMILAR, recent=rows, weights=weights, seen=rows, allowed=allowed)
 
 
-@lru_cache(maxsize=1)
-def _trending(engine: Engine) -> Recommender:
-    """The surface of that name, or one of that source alone."""
-    surface = Surface(sources=(Line(name=TRENDING),), ladder=(Line(name="popular"),))
-    return engine.recommenders.get(TRENDING) or Recommender.of(surface, engine.parts)
-
-
 def _check_batch(body: RecommendRequest) -> None:
     users = body.user_ids or ()
     if body.history is not None or body.interests:
         raise Problem(422, "body.user_ids: a history and interests are a visitor's: give either them or user_ids")
     if len(users) * body.k > MAX_BATCH:
         raise Problem(422, f"body.k: {len(users)} lists of {body.k} items: at most {MAX_BATCH:,} items, ask in parts")
-
-
-def _answer(
-    engine: Engine,
-    query: Query,
-    ranked: Ranked,
-    surface: str,
-    subject: Mapping[str, Any],
-    degraded: list[str],
-    headers: dict[str, str],
-    before: Mapping[str, float] = NOTHING_BEFORE,
-    *,
-    explain: bool = False,
-) -> Response:
-    content = _content(engine, query, ranked, 0, surface, subject, degraded, explain=explain)
-    # A list made without some part must not outlive the failure.
-    kept = NEVER_KEPT if content["degraded"] else headers
-    headers = {**kept, "Server-Timing": _timed(surface, {**before, **ranked.seconds})}
-    return Response(to_json(content), headers=headers, media_type="application/json")
-
-
-def _content(
-    engine: Engine,
-    query: Query,
-    ranked: Ranked,
-    place: int,
-    surface: str,
-    subject: Mapping[str, Any],
-    degraded: list[str],
-    *,
-    explain: bool = False,
-    given: int = 0,
-) -> dict[str, Any]:
-    """What is answered to the query at ``place``; ``given``: how many items were on pages before."""
-    # A plain dictionary: building and checking models costs more than the search.
-    found = ranked.candidates
-    count = int(found.filled[place].sum())
-    ids = engine.items.ids(found.rows[place, :count])
-    # Never the model's own: inner products would give the vectors away to whoever asks often enough.
-    scores, sources = [1 / (RANK_CONSTANT + given + rank) for rank in range(1, count + 1)], ranked.sources(place)
-    parts = [*degraded, *ranked.degraded]
-    METRICS.levels.labels(surface, ranked.levels[place]).inc()
-    for part in parts:
-        METRICS.degraded.labels(part).inc()
-    items: list[dict[str, Any]] = [
-        {"item_id": ids[slot], "rank": given + slot + 1, "score": round(scores[slot], 6), "sources": sources[slot]}
-        for slot in range(count)
-    ]
-    if explain:
-        told = reasons(engine, surface, query, found.rows[place, :count], sources)
-        for item, why in zip(items, told, strict=True):
-            named = engine.items.ids(np.array([reason.row for reason in why], np.int32))
-            pairs = zip(named, why, strict=True)
-            item["because"] = [{"item_id": id_, "share": round(reason.share, 3)} for id_, reason in pairs]
-    return {
-        **subject,
-        "surface": surface,
-        "release": engine.id,
-        "level": ranked.levels[place],
-        "degraded": parts,
-        "items": items,
-        "reason": None if count == found.shape[1] else _reason(engine, query, count),
-        "request_id": secrets.token_hex(8),
-    }
-
-
-def _timed(surface: str, seconds: Mapping[str, float]) -> str:
-    """The stages of an answer as the Server-Timing header has them, in milliseconds; counted as well."""
-    for stage, took in seconds.items():
-        METRICS.stages.labels(surface, stage).observe(took)
-    return ", ".join(f"{_token(stage)};dur={1000 * took:.3f}" for stage, took in seconds.items())
-
-
-@lru_cache(maxsize=256)
-def _token(stage: str) -> str:
-    """A stage's name in the characters that a header's token may have."""
-    return re.sub(r"[^\w.-]", "-", stage, flags=re.ASCII)
-
-
-def _reason(engine: Engine, query: Query, count: int) -> str:
-    """Why only ``count`` items came."""
-    items = len(engine.items) - len(engine.parts.gone)
-    left = f"{count:,} of {items:,} items are left"
-    asked = "" if query.allowed is None else f": {query.allowed.count:,} fulfil the filter"
-    return f"{left}{asked}, without what was seen or is excluded"
-
-
-def _kept(engine: Engine) -> dict[str, str]:
-    """For lists that depend on nobody: keep them, but ask whether release and items are still the same."""
-    return {"Cache-Control": "no-cache", "ETag": f'"{engine.tag}"'}
-
-
-def _unchanged(request: Request, engine: Engine) -> Response | None:
-    tags = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
-    return Response(status_code=304, headers=_kept(engine)) if f'"{engine.tag}"' in tags else None

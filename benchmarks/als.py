@@ -22,10 +22,10 @@ from recsys.datasets import load
 from recsys.evaluation import evaluate
 from recsys.folding.least_squares import LeastSquares, LeastSquaresRule
 from recsys.splits import Split
+from training.engines import engine_of
 from training.models import Learned
 from training.models.als import Als
 from training.models.ials import Ials
-from training.run import engine_of
 
 RUNS, JUDGED = 5, 3
 REGULARIZATION, ALPHA, ITERATIONS = 10.0, 40.0, 10

@@ -16,11 +16,12 @@ from recsys.interactions import Interactions, interactions_of
 from recsys.pipeline import unseen
 from recsys.settings import Settings
 from recsys.splits import hold_out
-from training.config import model_of
+from training.data import item_ids
+from training.engines import engine_of
 from training.facts import facts_of
+from training.models import model_of
 from training.progress import Watcher
 from training.ranker import FUSED, RANKED, WITHOUT, Examples, Returning, finished, grow, windows_of, with_candidates
-from training.run import engine_of, item_ids
 
 METRICS = ("ndcg@10", "recall@20", "coverage@20")
 SEED = 0

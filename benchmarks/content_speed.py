@@ -14,10 +14,10 @@ from recsys.content import Content
 from recsys.datasets import load
 from recsys.encoding import Description
 from recsys.interactions import interactions_of
+from training.data import item_ids
 from training.encoders import encoder_of
 from training.maps import mapper_of
 from training.models.svd import Svd
-from training.run import item_ids
 
 SINGLE = 200
 """New items that come one at a time."""

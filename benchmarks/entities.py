@@ -32,8 +32,9 @@ from recsys.pipeline import Answer
 from recsys.retrieval import Query
 from recsys.splits import split_at_random
 from recsys.topk import best
-from training.config import model_of
-from training.run import engine_of, item_ids
+from training.data import item_ids
+from training.engines import engine_of
+from training.models import model_of
 
 NEIGHBOURS = 5
 """Entities looked at beside each."""

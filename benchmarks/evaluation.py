@@ -15,8 +15,8 @@ from recsys.catalogue import Catalogue
 from recsys.datasets import load
 from recsys.evaluation import evaluate
 from recsys.metrics import METRICS
+from training.engines import engine_of
 from training.models.als import Als
-from training.run import engine_of
 
 FACTORS, DEPTHS, RUNS = 64, (10, 20, 50, 100), 3
 

@@ -18,8 +18,8 @@ from recsys.evaluation import Report, evaluate, parse
 from recsys.settings import Settings
 from recsys.splits import Split
 from training.content import learn_content
+from training.engines import content_rng, engine_of
 from training.models import Model, Progress, silent
-from training.run import content_rng, engine_of
 
 ACCURACY = (
     *(f"{metric}@{k}" for metric in ("recall", "ndcg") for k in (10, 20, 50)),

@@ -21,8 +21,7 @@ from recsys.datasets import DATASETS, Log, load
 from recsys.errors import RecsysError, SettingsError, UnknownDataset, unknown_choice
 from recsys.settings import Settings
 from recsys.vocabulary import Vocabulary
-from training.config import model_of
-from training.models import Progress
+from training.models import Progress, model_of
 from training.progress import Watcher
 
 CONFIGS = Path(__file__).parent / "configs"

@@ -31,9 +31,9 @@ from recsys.retrieval import SIMILAR_INDEX, Parts, Query, Step
 from recsys.splits import split_at_random
 from recsys.steps.content_outlier import CONTENT, ContentOutlier
 from recsys.topk import best
-from training.config import model_of
+from training.data import item_ids
 from training.encoders import encoder_of
-from training.run import item_ids
+from training.models import model_of
 
 POOL, DEPTH = 100, 10
 """How many neighbours the step is given, as the pipeline gives it, and how many are shown."""

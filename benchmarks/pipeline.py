@@ -16,11 +16,11 @@ from recsys.interactions import interactions_of
 from recsys.settings import Settings
 from recsys.splits import SPLITS, Split, split_published
 from recsys.vocabulary import Vocabulary
-from training.config import model_of
-from training.data import read_log
+from training.data import item_ids, read_log
+from training.models import model_of
 from training.models.popular import Popular
 from training.progress import Watcher
-from training.run import check_content, item_ids
+from training.run import check_content
 
 PUBLISHED = "published"
 PIPELINE, POPULARITY = "pipeline", "popularity"

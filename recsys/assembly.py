@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -57,8 +58,10 @@ from recsys.vocabulary import Vocabulary, load_mapped
 LoadIndex = Callable[[str, Path, Float32], VectorIndex]
 """(backend, folder, the vectors it was built from) → index."""
 
-HOME, SIMILAR = "home", "similar"
+HOME, SIMILAR, TRENDING = "home", "similar", "trending"
 """The surfaces that every release has."""
+USUAL: Mapping[str, Surface] = MappingProxyType({TRENDING: unseen(Line(name="trending"))})
+"""What a surface is where a release describes none of that name."""
 
 
 class ModelCard(Section):
@@ -154,7 +157,7 @@ class Engine:
             indexes=indexes,
             card=card,
             surfaces=surfaces,
-            recommenders={name: Recommender.of(surface, parts) for name, surface in surfaces.items()},
+            recommenders=_recommenders(surfaces, parts),
             parts=parts,
             attributes=attributes,
             grow=grow,
@@ -171,8 +174,7 @@ class Engine:
 
     def over(self, surfaces: Mapping[str, Surface]) -> Engine:
         """The same parts under these surfaces. SettingsError for one that they cannot make."""
-        recommenders = {name: Recommender.of(surface, self.parts) for name, surface in surfaces.items()}
-        return replace(self, surfaces=surfaces, recommenders=recommenders)
+        return replace(self, surfaces=surfaces, recommenders=_recommenders(surfaces, self.parts))
 
     def amended(self, changes: Mapping[str, Description | None], mark: str = "") -> Engine:
         """With items as they are described now, known ones and new ones; without those for which there is None.
@@ -201,10 +203,7 @@ class Engine:
             catalogue=catalogue,
             popularity=parts.popularity,
             resolver=Resolver(items, fold),
-            recommenders={
-                name: Recommender.of(surface, parts, self.recommenders[name].costs)
-                for name, surface in self.surfaces.items()
-            },
+            recommenders=_recommenders(self.surfaces, parts, self.recommenders),
             parts=parts,
             mark=mark or self.mark,
         )
@@ -270,6 +269,14 @@ class Engine:
         # Without a key for what a surface does not have: a program that does not know of rankers reads those without.
         surfaces = {name: surface.model_dump(mode="json", exclude_none=True) for name, surface in self.surfaces.items()}
         (folder / "pipeline.json").write_text(json.dumps(surfaces, indent=2) + "\n")
+
+
+def _recommenders(
+    surfaces: Mapping[str, Surface], parts: Parts, before: Mapping[str, Recommender] | None = None
+) -> dict[str, Recommender]:
+    """The pipelines of a release and the usual ones, with what is known of their costs from ``before``."""
+    costs = {name: recommender.costs for name, recommender in (before or {}).items()}
+    return {name: Recommender.of(surface, parts, costs.get(name)) for name, surface in {**USUAL, **surfaces}.items()}
 
 
 def card_of(

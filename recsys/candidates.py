@@ -39,7 +39,7 @@ class Candidates:
     better, -inf where empty. ``signals``: name of a source → float32 (q, n), what it said of the item, nan
     where it did not propose it.
 
-    Laws: an item stands at most once in a query's slots; only :meth:`top` sorts.
+    Laws: an item stands at most once in a query's slots; only :meth:`top` and :meth:`reordered` sort.
     """
 
     rows: Int32

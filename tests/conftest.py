@@ -126,3 +126,28 @@ def browser():
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def browsing(browser):
+    """A context over a file, in which pages of it are opened; it may ask for nothing but itself, and not complain."""
+
+    @contextmanager
+    def over(path):
+        said, asked, contexts = [], [], []
+
+        def open_page(**options):
+            contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options}))
+            page = contexts[-1].new_page()
+            page.on("console", lambda message: said.append(message.text))
+            page.on("request", lambda request: asked.append(request.url))
+            page.goto(path.as_uri())
+            return page
+
+        yield open_page
+        for context in contexts:
+            context.close()
+        assert said == []
+        assert set(asked) == {path.as_uri()}
+
+    return over

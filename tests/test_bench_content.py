@@ -9,8 +9,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from benchmarks.cold import PARTED, parts_of
-from benchmarks.content import CONFIGS, Chance, _ranks, _turns, config_of, keep, measure
+from benchmarks.content import CONFIGS, config_of, keep, measure
 from benchmarks.content_plots import main as draw
+from benchmarks.ladder import Chance, _ranks, _turns
 from recsys.cli import app
 from recsys.datasets import load
 from recsys.errors import SettingsError

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from recsys.errors import StoreError
 from recsys.stores import UserState, codec
-from recsys.testing import assert_same_state, user_state, user_states
+from recsys.testing.stores import assert_same_state, user_state, user_states
 
 VECTOR = np.linspace(-1, 1, 64, dtype=np.float32)
 STATE = user_state("u1", 50, 0, VECTOR)

@@ -17,10 +17,9 @@ from recsys.fusions import FUSIONS
 from recsys.settings import ContentSettings, Kind, RankerSettings, Settings, load_settings
 from recsys.sources import SOURCES
 from recsys.steps import STEPS
-from training.config import model_of
 from training.encoders import ENCODERS
 from training.maps import MAPS
-from training.models import MODELS
+from training.models import MODELS, model_of
 
 REPO = Path(__file__).resolve().parent.parent
 PAGES = [REPO / "README.md", REPO / "CHANGELOG.md", *sorted((REPO / "docs").rglob("*.md"))]

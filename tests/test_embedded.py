@@ -18,7 +18,7 @@ from recsys.errors import StoreError
 from recsys.settings import State
 from recsys.stores import embedded, redis
 from recsys.stores.embedded import EmbeddedServer
-from recsys.testing import assert_same_state, running, user_state
+from recsys.testing.stores import assert_same_state, running, user_state
 
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc, which only Linux has")
 

@@ -26,8 +26,9 @@ from recsys.folding.linear import Linear, LinearRule
 from recsys.interactions import interactions_of
 from recsys.settings import Kind, Settings
 from recsys.vocabulary import Vocabulary
+from training.data import item_ids
+from training.engines import engine_of
 from training.models import Learned
-from training.run import engine_of, item_ids
 
 BUILD = BACKENDS["exact"].build
 RNG = np.random.default_rng(0)

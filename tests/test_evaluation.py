@@ -19,8 +19,8 @@ from recsys.segments import POPULARITY, WARM, item_segments, user_segments
 from recsys.settings import Kind, Settings
 from recsys.splits import Split, split_published, split_users
 from recsys.vocabulary import Vocabulary
+from training.engines import engine_of
 from training.models import MODELS
-from training.run import engine_of
 
 
 class Fixed:

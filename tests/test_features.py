@@ -19,10 +19,11 @@ from recsys.retrieval import Parts, Query
 from recsys.settings import RankerSettings, Settings
 from recsys.splits import hold_out
 from recsys.stores.codec import decode, encode_state, encode_vector
-from training.config import model_of
+from training.data import item_ids
+from training.engines import engine_of
 from training.facts import facts_of
+from training.models import model_of
 from training.ranker import Returning, examples_of, feature_names, with_candidates
-from training.run import engine_of, item_ids
 
 NAN = np.nan
 NOW = datetime(2026, 11, 23, 18, 30, tzinfo=UTC)

@@ -13,7 +13,7 @@ from recsys.catalogue import Catalogue
 from recsys.folding import FOLDS
 from recsys.item_lists import ItemLists
 from recsys.masks import Mask
-from recsys.testing import VectorIndexContract
+from recsys.testing.indexes import VectorIndexContract
 from recsys.vocabulary import Vocabulary
 
 vectors_of = VectorIndexContract().vectors

@@ -19,7 +19,7 @@ from index.sharded import Sharded
 from recsys.errors import ReleaseDamaged
 from recsys.masks import Mask
 from recsys.settings import Gate
-from recsys.testing import VectorIndexContract
+from recsys.testing.indexes import VectorIndexContract
 from training.gate import judge
 
 vectors_of = VectorIndexContract().vectors

@@ -7,8 +7,7 @@ import pytest
 from recsys.errors import TrainingError
 from recsys.interactions import interactions_of
 from recsys.settings import Kind
-from training.config import model_of
-from training.models import slim
+from training.models import model_of, slim
 
 RNG = np.random.default_rng(0)
 USERS, ITEMS = 60, 20

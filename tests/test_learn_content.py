@@ -21,7 +21,6 @@ from recsys.folding.linear import Linear, LinearRule
 from recsys.interactions import interactions_of
 from recsys.settings import ContentSettings, Gate, Kind, Settings, load_settings
 from recsys.vocabulary import Vocabulary
-from training.config import model_of
 from training.content import (
     Choice,
     Trial,
@@ -32,12 +31,14 @@ from training.content import (
     usual_encoder,
     validation,
 )
+from training.engines import engine_of
 from training.gate import judge
 from training.maps import MAPS, likeness, mapper_of
 from training.maps.mlp import Mlp, exported
 from training.maps.ridge import Ridge
 from training.maps.taste import Taste
-from training.run import engine_of, train
+from training.models import model_of
+from training.run import train
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SMALL = {"mlp": {"hidden": [32], "epochs": 30, "batch": 64, "learning_rate": 0.01}}

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from recsys.encoding.mel_cnn import MelCnn, MelCnnRule, windows_of
 from recsys.encoding.spectrogram import BANDS, MEANING, PROBLEMS, RATE, decibels, mel_bands, read
 from recsys.errors import MissingExtra, TrainingError
-from recsys.testing_encoding import EncodingContract
+from recsys.testing.encodings import EncodingContract
 from training.encoders.mel_cnn import MelCnnEncoder, Network, contrast, encoded_on
 from training.encoders.on_device import TWINS, encoded
 from training.transformer import Dropout

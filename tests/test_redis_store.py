@@ -13,7 +13,7 @@ from recsys.errors import SettingsError, StoreError
 from recsys.settings import State
 from recsys.stores import redis
 from recsys.stores.embedded import EmbeddedServer
-from recsys.testing import running, user_state
+from recsys.testing.stores import running, user_state
 
 
 @contextmanager

@@ -10,15 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from benchmarks.models import compare
 from benchmarks.report import render, write_report
 from recsys.errors import RecsysError
 from training.progress import Unwatched
 
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 PLOTS = [
     "Accuracy and its interval",
     "Accuracy against the time of a fit",
@@ -37,25 +35,12 @@ def document(data_folder):
 
 
 @pytest.fixture
-def opened(document, tmp_path):
-    """Opens the report; it may ask for nothing but itself, and complain of nothing."""
+def opened(document, tmp_path, browsing):
+    """Opens the report."""
     path = tmp_path / "report.html"
     write_report([document], path)
-    said, asked = [], []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-
-        def open_report(**options):
-            page = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options}).new_page()
-            page.on("console", lambda message: said.append(message.text))
-            page.on("request", lambda request: asked.append(request.url))
-            page.goto(path.as_uri())
-            return page
-
+    with browsing(path) as open_report:
         yield open_report
-        browser.close()
-    assert said == []
-    assert set(asked) == {path.as_uri()}
 
 
 def test_it_shows_plots_and_tables_of_what_was_measured(opened, document):

@@ -15,8 +15,8 @@ from recsys.folding.transformer import Transformer, TransformerRule
 from recsys.interactions import interactions_of
 from recsys.settings import Kind
 from recsys.users import History, fold_all
-from training.config import model_of
 from training.losses import Negatives, cross_entropy
+from training.models import model_of
 from training.models.sasrec import Sasrec
 from training.sequences import Sequences
 from training.transformer import Packed, fold_of, initial, states

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from recsys.encoding.sentence_transformer import SentenceTransformer
 from recsys.errors import SettingsError
-from recsys.testing_encoding import EncodingContract
+from recsys.testing.encodings import EncodingContract
 from training.encoders.sentence_transformer import SentenceTransformerEncoder, encoded_on, pooled
 
 TEXTS = [

@@ -76,7 +76,7 @@ def test_an_unknown_surface_is_a_problem_that_lists_those_that_exist(client, bod
         answer = client.post("/recommend", json={**body, "surface": "hme"})
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["detail"] == "unknown surface 'hme', choose one of email, home, late, similar, top"
+    assert answer.json()["detail"] == "unknown surface 'hme', choose one of email, home, late, similar, top, trending"
 
 
 @pytest.mark.parametrize("surface", ["home", "email"])

@@ -21,8 +21,7 @@ from recsys.errors import DataError, SettingsError, TrainingError
 from recsys.interactions import interactions_of
 from recsys.settings import Kind, Train, load_settings
 from recsys.splits import hold_out
-from training.config import model_of
-from training.models import MODELS
+from training.models import MODELS, model_of
 from training.tuning import hopeless, toml_of, tune, validation_splits
 
 TRAIN = Train(threads=1)

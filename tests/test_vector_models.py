@@ -12,7 +12,7 @@ from recsys.errors import TrainingError
 from recsys.interactions import interactions_of
 from recsys.settings import Kind
 from recsys.users import History, fold_all
-from training.config import model_of
+from training.models import model_of
 from training.models.svd import strongest
 
 T0 = 1_600_000_000

@@ -1,26 +1,29 @@
-"""``[model]`` of the settings as the frozen configuration of one model."""
+"""Tables of the settings, such as ``[model]``, as the frozen configuration of what they name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from recsys.errors import SettingsError, unknown_choice
-from recsys.settings import describe
-from training.models import MODELS, Model
+from recsys.settings import Section, describe
+from recsys.tables import Table
+
+S = TypeVar("S", bound=Section)
 
 
-def model_of(table: Mapping[str, Any]) -> Model:
-    """The model that ``name`` says, with the table's other keys as its configuration.
+def configured(table: Table[type[S]], options: Mapping[str, Any], default: str, key: str) -> S:
+    """What ``name`` says, ``default`` if nothing does, with the other options as its configuration.
 
-    SettingsError for an unknown model, or a key or value that the model refuses.
+    ``key``: where the options stand in recsys.toml. SettingsError for a name that the table does not have, or an option
+    or value that the named thing refuses.
     """
-    name = table.get("name", "als")
-    if not isinstance(name, str) or name not in MODELS:
-        raise SettingsError(f"[model]: {unknown_choice('model', str(name), MODELS)}")
+    name = options.get("name", default)
+    if not isinstance(name, str) or name not in table:
+        raise SettingsError(f"[{key}]: {unknown_choice(table.kind, str(name), table)}")
     try:
-        return MODELS[name].model_validate({key: value for key, value in table.items() if key != "name"})
+        return table[name].model_validate({option: value for option, value in options.items() if option != "name"})
     except ValidationError as error:
-        raise SettingsError(f"[model] {name}: {describe(error)}") from error
+        raise SettingsError(f"[{key}] {name}: {describe(error)}") from error

@@ -11,6 +11,7 @@ from recsys import validation
 from recsys.datasets import Log, load
 from recsys.events import read_events, read_items
 from recsys.settings import USUAL_KINDS, Data
+from recsys.vocabulary import Vocabulary
 from training.progress import Watcher
 
 DEFAULT_DATASET = "ml-100k"
@@ -38,3 +39,9 @@ def read_log(
         findings = validation.validate_events(log.events, items, now)
         events = validation.accept(log.events, findings, quarantine, data.quarantine_share)
     return replace(log, events=events, items=items)
+
+
+def item_ids(log: Log) -> Vocabulary:
+    """Every item of the catalogue in its order, then those that only events name."""
+    named = [] if log.items is None else log.items["item_id"].tolist()
+    return Vocabulary.of(dict.fromkeys([*named, *log.events["item_id"].unique()]))

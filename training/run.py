@@ -3,49 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import platform
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import recsys
-from index import report as indexes
-from recsys.arrays import Float32, unit
-from recsys.assembly import HOME, SIMILAR, Engine, card_of, home_surface, similar_surface
+from recsys.assembly import HOME, SIMILAR, Engine
 from recsys.catalogue import Catalogue
-from recsys.content import Content
 from recsys.datasets import Log
-from recsys.errors import TrainingError
 from recsys.evaluation import Report, evaluate
 from recsys.interactions import Interactions, interactions_of
 from recsys.releases import Manifest, Release, ReleaseStore
 from recsys.retrieval import CONTENT_INDEX, ITEMS_INDEX, SIMILAR_INDEX
 from recsys.segments import means
-from recsys.settings import Kind, Settings
+from recsys.settings import Settings
 from recsys.splits import Split, hold_out
 from recsys.stores import open_store
-from recsys.users import History, Users, fold_all, write_states
-from recsys.vocabulary import Vocabulary
-from training.config import model_of
-from training.content import Choice, Described, chosen, described, learn_content, no_vectors
-from training.data import read_log
+from recsys.users import write_states
+from training.content import Choice, Described, chosen, described, no_vectors
+from training.data import item_ids, read_log
 from training.encoders import encoder_of
+from training.engines import add_content, content_rng, engine_of, learn, named, plain
 from training.gate import judge
+from training.lineage import lineage_of
 from training.maps import mapper_of
-from training.models import Learned, Model
+from training.models import Learned, Model, model_of
 from training.models.popular import popularity_of
 from training.progress import Unwatched, Watcher
 from training.ranker import Tried, ranked_release, try_ranker
 from training.surfaces import check_columns, check_surfaces, surfaces_of
-
-LIBRARIES = ("faiss-cpu", "implicit", "lightgbm", "numpy", "pandas", "scipy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +93,7 @@ def train(
         manifest = Manifest(
             id=engine.id,
             created=now,
-            lineage=_lineage(log, data, settings, model, items),
+            lineage=lineage_of(log, data, settings, model, items),
             counts={"users": len(data.users), "items": len(data.items), "events": len(data)},
             metrics={**metrics, "split": split.description},
             indexes=index_reports,
@@ -121,16 +110,6 @@ def train(
         with watcher.stage("promote"):
             store.promote(release.id, now=now)
     return Outcome(release, promoted=True, states=states)
-
-
-def named(settings: Settings) -> dict[str, dict[str, Any]]:
-    """The surfaces that the settings add to those that every release has."""
-    return {name: said for name, said in settings.surfaces.items() if name not in {HOME, SIMILAR}}
-
-
-def plain(settings: Settings) -> Settings:
-    """The settings without surfaces: what a model is compared with answers as it is."""
-    return settings.model_copy(update={"surfaces": {}})
 
 
 def vectors_of(settings: Settings, model: Model) -> list[str]:
@@ -160,11 +139,6 @@ def describe_items(catalogue: Catalogue, settings: Settings, watcher: Watcher) -
         items = described(catalogue, settings.content, rng, threads=settings.train.threads, progress=progress)
     watcher.note(", ".join(f"{count:,} items {what}" for what, count in items.counts.items()))
     return items
-
-
-def content_rng(settings: Settings) -> np.random.Generator:
-    """Chance of its own for content, so that all else comes out as it does without."""
-    return np.random.default_rng([settings.train.seed, 1])
 
 
 def measure(
@@ -286,172 +260,6 @@ def fit(
         return engine_of(learned, data, catalogue, settings, rng, release, kinds=log.kinds, content=content)
 
 
-def learn(
-    data: Interactions, model: Model, settings: Settings, rng: np.random.Generator, watcher: Watcher, label: str
-) -> Learned:
-    """Fit the model. TrainingError for what are no numbers."""
-    with watcher.stage(f"fit{label}") as progress:
-        learned = model.fit(data, rng, threads=settings.train.threads, progress=progress)
-    check_finite(learned)
-    return learned
-
-
-def add_content(
-    learned: Learned,
-    data: Interactions,
-    catalogue: Catalogue,
-    settings: Settings,
-    watcher: Watcher,
-    label: str,
-    *,
-    items: Described,
-    choice: Choice,
-) -> tuple[Learned, Content]:
-    """Learn the map and mix the vectors. TrainingError for what are no numbers."""
-    assert settings.content is not None  # noqa: S101  items were described by it
-    with watcher.stage(f"content{label}") as progress:
-        learned, content = learn_content(
-            learned,
-            data,
-            catalogue,
-            settings.content,
-            content_rng(settings),
-            items=items,
-            choice=choice,
-            threads=settings.train.threads,
-            progress=progress,
-        )
-    check_finite(learned)
-    return learned, content
-
-
-def engine_of(
-    learned: Learned,
-    data: Interactions,
-    catalogue: Catalogue,
-    settings: Settings,
-    rng: np.random.Generator,
-    release: str,
-    *,
-    kinds: Mapping[str, Kind],
-    known: Interactions | None = None,
-    content: Content | None = None,
-) -> tuple[Engine, dict[str, Any]]:
-    """What a model learned as something that answers the users of ``data``, and what was measured of its indexes.
-
-    ``known``: what is known of users when they ask, if that is more than what was learned from. ``content``: what is
-    known of items by what is said of them, if ``learned`` has it in its vectors.
-    """
-    history = History.of(data if known is None else known)
-    fold, built, reports = learned.fold, {}, {}
-    vectors = directions = None
-    asked: dict[str, tuple[Float32, Float32]] = {}
-    if fold is not None:
-        vectors, directions = fold_all(history, fold), unit(fold.items)
-        asked = {ITEMS_INDEX: (fold.items, vectors), SIMILAR_INDEX: (directions, directions)}
-    if content is not None:
-        asked[CONTENT_INDEX] = content.vectors, content.vectors
-    for name, (over, queries) in asked.items():
-        built[name], report = indexes.build(over, queries, rng=rng, target=settings.gate.index_recall, **settings.index)
-        reports[name] = report.as_dict()
-    recent = settings.train.recent_items
-    made = {HOME: home_surface(learned.home, content), SIMILAR: similar_surface(fold, learned.lists, content)}
-    made = surfaces_of(
-        {name: said for name, said in settings.surfaces.items() if name in made}, made, made[HOME], ranks=False
-    )
-    engine = Engine.of(
-        release,
-        items=data.items,
-        fold=fold,
-        directions=directions,
-        lists=learned.lists,
-        catalogue=catalogue,
-        popularity=popularity_of(data) if learned.scores is None else learned.scores,
-        users=Users(data.users, vectors, history, data.items, recent),
-        indexes=built,
-        card=card_of(fold, learned.lists, recent, kinds),
-        surfaces=surfaces_of(named(settings), made, made[HOME], ranks=False),
-        content=content,
-    )
-    return engine, reports
-
-
-def check_finite(learned: Learned) -> None:
-    """TrainingError for vectors or weights that are not numbers."""
-    numbers = {name: lists.weights for name, lists in learned.lists.items()}
-    if learned.fold is not None:
-        numbers |= {f"vectors of {name}": array for name, array in learned.fold.per_item().items()}
-    wrong = [name for name, array in numbers.items() if not np.isfinite(array).all()]
-    if wrong:
-        raise TrainingError(
-            f"the model learned {' and '.join(wrong)} that are not finite: lower alpha or the learning rate, or raise "
-            "regularization, under [model]"
-        )
-
-
-def item_ids(log: Log) -> Vocabulary:
-    """Every item of the catalogue in its order, then those that only events name."""
-    named = [] if log.items is None else log.items["item_id"].tolist()
-    return Vocabulary.of(dict.fromkeys([*named, *log.events["item_id"].unique()]))
-
-
 async def _write_states(settings: Settings, engine: Engine) -> int:
     async with open_store(settings.state) as store:
         return await write_states(store, engine.users, engine.id)
-
-
-def _lineage(log: Log, data: Interactions, settings: Settings, model: Model, items: Described | None) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    for vocabulary in (data.users, data.items):
-        digest.update(vocabulary.row_keys.tobytes())
-    for column in (data.user, data.item, data.weight, data.kind, data.time):
-        digest.update(column.tobytes())
-
-    def day(time: int) -> str:
-        return datetime.fromtimestamp(time, UTC).isoformat()
-
-    return {
-        "data": {
-            "name": log.name,
-            "window": [day(int(data.time[0])), day(int(data.time[-1]))] if data.timed else None,
-            "sha256": digest.hexdigest(),
-        },
-        "config": {
-            **settings.model_dump(
-                mode="json", exclude={"serve", "state", "releases", *({"content"} if items is None else ())}
-            ),
-            "model": {"name": settings.model.get("name", "als"), **model.model_dump(mode="json")},
-            **_content_lineage(settings, items),
-        },
-        "seed": settings.train.seed,
-        "code": {"version": recsys.__version__, "commit": _commit()},
-        "libraries": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
-    }
-
-
-def _content_lineage(settings: Settings, items: Described | None) -> dict[str, Any]:
-    """``[content]`` with the encoder and the map as they were, their defaults among them."""
-    if settings.content is None or items is None:
-        return {}
-    encoder = {"name": items.options.get("name", "tfidf-svd"), **encoder_of(items.options).model_dump(mode="json")}
-    net = {"name": settings.content.map.get("name", "ridge"), **mapper_of(settings.content.map).model_dump(mode="json")}
-    return {"content": {**settings.content.model_dump(mode="json"), "encoder": encoder, "map": net}}
-
-
-def _commit() -> str | None:
-    """The commit this program was checked out at; None for an installed package."""
-    root = Path(recsys.__file__).parent.parent
-    if not (root / ".git").exists():
-        return None
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607  the operator's own git
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=5,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

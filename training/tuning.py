@@ -22,10 +22,9 @@ from recsys.evaluation import evaluate
 from recsys.interactions import Interactions
 from recsys.settings import Settings, Train
 from recsys.splits import Split, hold_out, split_in_time, split_within_users
-from training.config import model_of
+from training.engines import check_finite, engine_of
 from training.interrupts import Interrupts
-from training.models import MODELS, Choice, Model, Range
-from training.run import check_finite, engine_of
+from training.models import MODELS, Choice, Model, Range, model_of
 
 METRIC = "ndcg@20"
 """What is made as large as it gets: the mean over all validation users of the lists that would be served."""

@@ -62,9 +62,8 @@ def tune(
     console = Console(stderr=as_json)
     with extra("train"):
         from recsys.interactions import interactions_of
-        from training.data import read_log
+        from training.data import item_ids, read_log
         from training.progress import Terminal, Unwatched
-        from training.run import item_ids
     with extra("tune"):
         from training.tuning import METRIC, tune, untold
 

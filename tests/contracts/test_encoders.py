@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt
 
 from recsys.encoding import ENCODINGS, load_encoding
 from recsys.errors import SettingsError, TrainingError
-from recsys.testing_encoding import EncodingContract
+from recsys.testing.encodings import EncodingContract
 from training.encoders import ENCODERS, encoder_of
 
 WORDS = ("river", "night", "city", "dog", "war", "love", "ship", "king", "desert", "song", "winter", "train", "robot")

@@ -9,7 +9,7 @@ from index.faiss_ivf import FaissIvf
 from recsys.candidates import Candidates
 from recsys.errors import SettingsError
 from recsys.masks import Mask
-from recsys.testing import VectorIndexContract
+from recsys.testing.indexes import VectorIndexContract
 
 
 class TestIndexes(VectorIndexContract):

@@ -17,10 +17,10 @@ from recsys.errors import SettingsError, TrainingError
 from recsys.interactions import interactions_of
 from recsys.releases import Manifest, Release
 from recsys.settings import USUAL_KINDS, Kind, Settings, Train
-from training.config import model_of
-from training.models import MODELS, Choice
+from training.engines import engine_of
+from training.models import MODELS, Choice, model_of
 from training.progress import Unwatched
-from training.run import engine_of, measure
+from training.run import measure
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 T0 = 1_600_000_000

@@ -11,7 +11,7 @@ import pytest
 from recsys.errors import SettingsError, StoreError
 from recsys.settings import State
 from recsys.stores import STORES, ItemChange, ItemChanges, open_store, redis
-from recsys.testing import ItemChangeStoreContract, UserStateStoreContract, running
+from recsys.testing.stores import ItemChangeStoreContract, UserStateStoreContract, running
 
 # a test machine may be busy; how long a request waits is tested elsewhere
 PATIENT = 10_000

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
 from recsys.encoding import Description, Encoding
-from recsys.errors import SettingsError, unknown_choice
-from recsys.settings import Section, describe
+from recsys.settings import Section
 from recsys.tables import Table
+from training.config import configured
 from training.models import Progress, silent
 
 
@@ -47,14 +46,5 @@ ENCODERS: Table[type[Encoder]] = Table(
 
 
 def encoder_of(options: Mapping[str, Any]) -> Encoder:
-    """The encoder that ``name`` says, ``tfidf-svd`` if nothing does, with the other options as its configuration.
-
-    SettingsError for an unknown encoder, or an option or value that the encoder refuses.
-    """
-    name = options.get("name", "tfidf-svd")
-    if not isinstance(name, str) or name not in ENCODERS:
-        raise SettingsError(f"[content.encoder]: {unknown_choice('encoder', str(name), ENCODERS)}")
-    try:
-        return ENCODERS[name].model_validate({key: value for key, value in options.items() if key != "name"})
-    except ValidationError as error:
-        raise SettingsError(f"[content.encoder] {name}: {describe(error)}") from error
+    """The encoder of ``[content.encoder]``, ``tfidf-svd`` if unnamed; SettingsError as ``configured`` has it."""
+    return configured(ENCODERS, options, "tfidf-svd", "content.encoder")

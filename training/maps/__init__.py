@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
 from recsys.arrays import Float32, Int64
 from recsys.content import ContentMap
-from recsys.errors import SettingsError, unknown_choice
-from recsys.settings import Section, describe
+from recsys.settings import Section
 from recsys.tables import Table
+from training.config import configured
 from training.maps.taste import Taste
 from training.models import Progress, silent
 
@@ -70,17 +69,8 @@ MAPS: Table[type[Mapper]] = Table(
 
 
 def mapper_of(options: Mapping[str, Any]) -> Mapper:
-    """The map that ``name`` says, ``ridge`` if nothing does, with the other options as its configuration.
-
-    SettingsError for an unknown map, or an option or value that the map refuses.
-    """
-    name = options.get("name", "ridge")
-    if not isinstance(name, str) or name not in MAPS:
-        raise SettingsError(f"[content.map]: {unknown_choice('map', str(name), MAPS)}")
-    try:
-        return MAPS[name].model_validate({key: value for key, value in options.items() if key != "name"})
-    except ValidationError as error:
-        raise SettingsError(f"[content.map] {name}: {describe(error)}") from error
+    """The map of ``[content.map]``, ``ridge`` if nothing is named; SettingsError as ``configured`` has it."""
+    return configured(MAPS, options, "ridge", "content.map")
 
 
 def parted(items: int, share: float, rng: np.random.Generator) -> tuple[Int64, Int64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,6 +18,7 @@ from recsys.pipeline import Line, Surface, unseen
 from recsys.retrieval import ITEMS_INDEX
 from recsys.settings import Section
 from recsys.tables import Table
+from training.config import configured
 
 Progress = Callable[[float], None]
 """Told the share that is done, 0 to 1."""
@@ -152,3 +153,8 @@ MODELS: Table[type[Model]] = Table(
     },
     extra="train",
 )
+
+
+def model_of(options: Mapping[str, Any]) -> Model:
+    """The model of ``[model]``, ``als`` if unnamed; SettingsError as ``configured`` has it."""
+    return configured(MODELS, options, "als", "model")

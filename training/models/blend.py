@@ -17,8 +17,7 @@ from recsys.pipeline import Line, unseen
 from recsys.retrieval import ITEMS_INDEX
 from recsys.splits import Split, split_in_time, split_within_users
 from recsys.users import History
-from training.config import model_of
-from training.models import LISTS, VECTORS, Family, Learned, Model, Progress, Served, matrix_to_learn, silent
+from training.models import LISTS, VECTORS, Family, Learned, Model, Progress, Served, matrix_to_learn, model_of, silent
 from training.weighing import FAR, best_weights, pools_of, scales_of
 
 JUDGES = 5000

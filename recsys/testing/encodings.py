@@ -1,4 +1,4 @@
-"""The contract suite of encodings, shipped so that plug-ins can run it too: see :mod:`recsys.testing`."""
+"""The contract suite of encodings."""
 
 # ruff: noqa: S101 - asserting is what these functions are for
 

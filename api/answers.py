@@ -1,0 +1,119 @@
+"""What the pipeline found, as what is answered."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from fastapi import Request, Response
+from pydantic_core import to_json
+
+from api.metrics import METRICS
+from recsys.assembly import Engine
+from recsys.candidates import RANK_CONSTANT
+from recsys.pipeline import Answer as Ranked
+from recsys.reasons import reasons
+from recsys.retrieval import Query
+
+NEVER_KEPT = {"Cache-Control": "no-store"}
+"""For lists that the next event may change."""
+
+
+def answer(
+    engine: Engine,
+    query: Query,
+    ranked: Ranked,
+    surface: str,
+    subject: Mapping[str, Any],
+    degraded: list[str],
+    headers: dict[str, str],
+    *,
+    explain: bool = False,
+) -> Response:
+    """One list as a response, with ``headers`` unless a part of it failed."""
+    content = content_of(engine, query, ranked, 0, surface, subject, degraded, explain=explain)
+    # A list made without some part must not outlive the failure.
+    keep = NEVER_KEPT if content["degraded"] else headers
+    headers = {**keep, "Server-Timing": timed(surface, ranked.seconds)}
+    return Response(to_json(content), headers=headers, media_type="application/json")
+
+
+def content_of(
+    engine: Engine,
+    query: Query,
+    ranked: Ranked,
+    place: int,
+    surface: str,
+    subject: Mapping[str, Any],
+    degraded: list[str],
+    *,
+    explain: bool = False,
+    given: int = 0,
+) -> dict[str, Any]:
+    """What is answered to the query at ``place``; ``given``: how many items were on pages before."""
+    # A plain dictionary: building and checking models costs more than the search.
+    found = ranked.candidates
+    count = int(found.filled[place].sum())
+    ids = engine.items.ids(found.rows[place, :count])
+    # Never the model's own: inner products would give the vectors away to whoever asks often enough.
+    scores, sources = [1 / (RANK_CONSTANT + given + rank) for rank in range(1, count + 1)], ranked.sources(place)
+    parts = [*degraded, *ranked.degraded]
+    METRICS.levels.labels(surface, ranked.levels[place]).inc()
+    for part in parts:
+        METRICS.degraded.labels(part).inc()
+    items: list[dict[str, Any]] = [
+        {"item_id": ids[slot], "rank": given + slot + 1, "score": round(scores[slot], 6), "sources": sources[slot]}
+        for slot in range(count)
+    ]
+    if explain:
+        told = reasons(engine, surface, query, found.rows[place, :count], sources)
+        for item, why in zip(items, told, strict=True):
+            named = engine.items.ids(np.array([reason.row for reason in why], np.int32))
+            pairs = zip(named, why, strict=True)
+            item["because"] = [{"item_id": id_, "share": round(reason.share, 3)} for id_, reason in pairs]
+    return {
+        **subject,
+        "surface": surface,
+        "release": engine.id,
+        "level": ranked.levels[place],
+        "degraded": parts,
+        "items": items,
+        "reason": None if count == found.shape[1] else _reason(engine, query, count),
+        "request_id": secrets.token_hex(8),
+    }
+
+
+def timed(surface: str, seconds: Mapping[str, float]) -> str:
+    """The stages of an answer as the Server-Timing header has them, in milliseconds; counted as well."""
+    for stage, took in seconds.items():
+        METRICS.stages.labels(surface, stage).observe(took)
+    return ", ".join(f"{_token(stage)};dur={1000 * took:.3f}" for stage, took in seconds.items())
+
+
+@lru_cache(maxsize=256)
+def _token(stage: str) -> str:
+    """A stage's name in the characters that a header's token may have."""
+    return re.sub(r"[^\w.-]", "-", stage, flags=re.ASCII)
+
+
+def _reason(engine: Engine, query: Query, count: int) -> str:
+    """Why only ``count`` items came."""
+    items = len(engine.items) - len(engine.parts.gone)
+    left = f"{count:,} of {items:,} items are left"
+    asked = "" if query.allowed is None else f": {query.allowed.count:,} fulfil the filter"
+    return f"{left}{asked}, without what was seen or is excluded"
+
+
+def kept(engine: Engine) -> dict[str, str]:
+    """For lists that depend on nobody: keep them, but ask whether release and items are still the same."""
+    return {"Cache-Control": "no-cache", "ETag": f'"{engine.tag}"'}
+
+
+def unchanged(request: Request, engine: Engine) -> Response | None:
+    """304 for who has the list of this very release and these items, see :func:`kept`; else None."""
+    tags = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    return Response(status_code=304, headers=kept(engine)) if f'"{engine.tag}"' in tags else None
