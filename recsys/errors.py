@@ -13,6 +13,8 @@
     - GateRefused        measured to be worse than what it would replace
     - Busy               another publisher holds the lock
   x StoreError           the user-state store did not answer, or answered nonsense
+  x LogError             the event log did not answer, or could not keep or give what it was asked
+    - LogFull            it has no room
   x MissingExtra         a part of this program that is not installed
 
 A caller's bug (a wrong shape, an unknown choice in code) is a ``ValueError``, never one of these.
@@ -85,6 +87,14 @@ class Busy(ReleaseError):
 
 class StoreError(RecsysError):
     """The user-state store did not answer, or answered nonsense."""
+
+
+class LogError(RecsysError):
+    """The event log did not answer, or could not keep or give what it was asked."""
+
+
+class LogFull(LogError):
+    """The event log has no room for another record."""
 
 
 class MissingExtra(RecsysError):

@@ -39,6 +39,9 @@ class Kind(Section):
     at_least: float | None = None
     """An event whose ``value`` is below this marks the item as seen and teaches nothing (low ratings)."""
 
+    dismisses: bool = False
+    """It takes the item out of every list of the user, until a later event of another kind."""
+
     def weigh(self, value: Float64) -> Float64:
         """What events of this kind with these values teach, float64 (n,); 0 where nothing.
 
@@ -57,7 +60,7 @@ USUAL_KINDS: Mapping[str, Kind] = MappingProxyType(
         "like": Kind(weight=2),
         "purchase": Kind(weight=3),
         "skip": Kind(weight=0),
-        "dismiss": Kind(weight=0),
+        "dismiss": Kind(weight=0, dismisses=True),
     }
 )
 """What the usual kinds of event mean where neither the data set nor ``[data.kinds]`` says otherwise."""
@@ -220,6 +223,45 @@ class State(Section):
     """How long a request waits for Redis before it answers from the ladder."""
 
 
+class LogSettings(Section):
+    """Where what happens is written down."""
+
+    url: str | None = None
+    """``redis://``, ``rediss://``, ``unix://``, ``kafka://host:port/topic`` or ``file:folder``.
+
+    None: a stream on the server of ``[state]``.
+    """
+    archive: Path = Path("var/log")
+    """Where the log is archived as Parquet, a folder a day: ``recsys train`` reads it, and the log may be trimmed."""
+    claim_seconds: float = Field(default=30.0, gt=0)
+    """How long a record that was given to a reader waits for its acknowledgement before another is given it."""
+    impressions: float = Field(default=1.0, ge=0, le=1)
+    """The share of answers of which the server logs what it showed, drawn by request."""
+    future_seconds: int = Field(default=300, ge=0)
+    """How far ahead of the server's clock an event may be."""
+    oldest_days: int = Field(default=3650, ge=1)
+    """How old an event may be."""
+
+
+class Stream(Section):
+    """How events change what is known of users."""
+
+    inside: bool | None = None
+    """Whether ``recsys serve`` applies events itself. None: where the user states are on the embedded server."""
+    batch: int = Field(default=500, ge=1)
+    """Records that are applied at once, at most."""
+    tries: int = Field(default=5, ge=1)
+    """How often a record that cannot be applied is tried before it is put aside."""
+    seen: int = Field(default=5000, ge=1)
+    """How many of a user's newest items are remembered as seen."""
+    shown: int = Field(default=100, ge=0)
+    """How many of the newest impressions of a user are remembered."""
+    half_life_days: float = Field(default=7.0, gt=0)
+    """In which an event counts half among what trends."""
+    window_seconds: int = Field(default=3600, ge=1)
+    """How long the ids of events are remembered, so that what trends counts each once; states need no such window."""
+
+
 class Serve(Section):
     """The HTTP service."""
 
@@ -255,6 +297,8 @@ class Settings(Section):
     gate: Gate = Gate()
     releases: Releases = Releases()
     state: State = State()
+    log: LogSettings = LogSettings()
+    stream: Stream = Stream()
     serve: Serve = Serve()
 
 
@@ -307,6 +351,7 @@ def load_settings(path: Path | None, environ: Mapping[str, str] = os.environ) ->
             "content": content,
             "releases": settings.releases.model_copy(update={"folder": folder / settings.releases.folder}),
             "state": settings.state.model_copy(update={"folder": folder / settings.state.folder}),
+            "log": settings.log.model_copy(update={"archive": folder / settings.log.archive}),
         }
     )
 

@@ -1,0 +1,127 @@
+"""What a log holds: one record for each thing that somebody did or said.
+
+A record is plain and complete: whoever reads the log from its beginning needs nothing else. Its ``id`` is what makes it
+the same record when it comes twice. Times are unix seconds, UTC, as whoever sent the record says; a log's own order
+is another one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from recsys.errors import LogError
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A user did something with an item.
+
+    ``kind``: one of the kinds of the configuration. ``request``, ``surface`` and ``position`` (from 1) name the list
+    that the item stood in, where it stood in one.
+    """
+
+    TYPE: ClassVar[str] = "event"
+
+    id: str
+    time: int
+    user: str
+    item: str
+    kind: str
+    value: float = 1.0
+    surface: str = ""
+    request: str = ""
+    position: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An answer put items before a user, in this order from ``position`` on, whether they looked or not.
+
+    ``id`` is the id of the request that was answered. ``propensities``: of each item, the probability with which it
+    got its place, where places were drawn; empty where nothing was drawn.
+    """
+
+    TYPE: ClassVar[str] = "shown"
+
+    id: str
+    time: int
+    user: str
+    items: tuple[str, ...]
+    surface: str
+    release: str
+    level: str
+    position: int = 1
+    propensities: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """An item is as ``description`` says from now on, plain JSON by name; None: it is deleted."""
+
+    TYPE: ClassVar[str] = "described"
+
+    id: str
+    time: int
+    item: str
+    description: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A user named their interests, in place of those named before."""
+
+    TYPE: ClassVar[str] = "declared"
+
+    id: str
+    time: int
+    user: str
+    interests: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What was done under ``anonymous`` so far was done by ``user``."""
+
+    TYPE: ClassVar[str] = "merged"
+
+    id: str
+    time: int
+    user: str
+    anonymous: str
+
+
+Record = Event | Shown | Described | Declared | Merged
+TYPES: Mapping[str, type[Record]] = MappingProxyType(
+    {type_.TYPE: type_ for type_ in (Event, Shown, Described, Declared, Merged)}
+)
+
+
+def encode(record: Record) -> bytes:
+    """A record as one line of JSON in UTF-8, without what is as it usually is.
+
+    >>> encode(Event("e1", 1700000000, "ann", "i7", "play"))
+    b'{"type":"event","id":"e1","time":1700000000,"user":"ann","item":"i7","kind":"play"}'
+    """
+    usual = {field.name: field.default for field in fields(record)}
+    told = {name: value for name, value in asdict(record).items() if value != usual[name]}
+    said = json.dumps({"type": record.TYPE, **told}, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return said.encode("utf-8", "surrogatepass")
+
+
+def decode(stored: bytes) -> Record:
+    """The record that was encoded. LogError for bytes that are none, or are of a type that came later.
+
+    >>> decode(b'{"type":"event","id":"e1","time":1700000000,"user":"ann","item":"i7","kind":"play"}').item
+    'i7'
+    """
+    try:
+        told = json.loads(stored.decode("utf-8", "surrogatepass"))
+        type_ = TYPES[told.pop("type")]
+        lists = {name: tuple(value) for name, value in told.items() if isinstance(value, list)}
+        return type_(**{**told, **lists})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LogError(f"what stands in the log as {stored[:80]!r} is no record of this program: {error!r}") from error
