@@ -14,7 +14,7 @@ from typing import Any
 from fastapi import FastAPI, Response
 from fastapi.staticfiles import StaticFiles
 
-from api import changes, page, problems, routes
+from api import changes, page, problems, recommend, routes
 from api.live import Live
 from api.metrics import Measured
 from recsys import __version__
@@ -65,6 +65,7 @@ def create_app(
     )
     app.state.live = live
     app.state.cursor_key = cursor_key.encode() or secrets.token_bytes(32)
+    app.include_router(recommend.router)
     app.include_router(routes.router)
     app.include_router(changes.router)
     if with_page:

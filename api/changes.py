@@ -14,9 +14,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
 from api.answers import NEVER_KEPT
+from api.lookup import check_there, engine_of, live_of, store_of
 from api.metrics import METRICS
 from api.problems import NOT_FOUND, PROBLEMS, Problem
-from api.routes import check_there, engine_of, live_of, store_of
 from api.schemas import ItemAnswer, ItemDescription, ItemId, UserAnswer, UserDescription, UserInPath
 from recsys.content import Content
 from recsys.encoding import Description, Encoding

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
 
 from api.answers import NEVER_KEPT
-from api.routes import engine_of, engine_with, states_of
+from api.lookup import engine_of, engine_with, states_of
 from api.schemas import Id, UserInPath
 from recsys.arrays import Int32
 from recsys.assembly import HOME

@@ -1,0 +1,142 @@
+"""``/recommend``: lists for users, known or not, and for visitors of whom only a history is known."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+from fastapi import APIRouter, Request, Response
+from pydantic_core import to_json
+
+from api.answers import NEVER_KEPT, answer, content_of, timed
+from api.cursors import LIFE, MOST, Cursor, CursorExpired, CursorInvalid
+from api.lookup import allowed_of, engine_of, key_of, known_of, states_of, surface_of
+from api.problems import GONE, NOT_FOUND, PROBLEMS, Problem
+from api.schemas import (
+    MAX_BATCH,
+    Answer,
+    BatchAnswer,
+    Excluded,
+    Explain,
+    Filters,
+    HistoryEntry,
+    K,
+    Place,
+    RecommendRequest,
+    SurfaceName,
+    UserId,
+)
+from recsys.arrays import Float32
+from recsys.assembly import HOME, Engine
+from recsys.errors import unknown_choice
+from recsys.retrieval import Query
+
+router = APIRouter(responses=PROBLEMS)
+
+
+@router.get("/recommend", response_model=Answer, responses={**NOT_FOUND, **GONE})
+async def recommend(
+    request: Request,
+    user_id: UserId,
+    k: K = 20,
+    surface: SurfaceName = HOME,
+    filter_: Filters = None,
+    exclude: Excluded = None,
+    explain: Explain = False,
+    cursor: Place = None,
+) -> Response:
+    """The k best unseen items for a user: known, new or never heard of."""
+    engine = engine_of(request)
+    recommender = surface_of(engine, surface)
+    unwanted = known_of(engine, [item for some in exclude or () for item in some.split(",")])
+    allowed = allowed_of(engine, filter_)
+    start = time.perf_counter()
+    (state,), degraded = await states_of(request, engine, [user_id])
+    waited = time.perf_counter() - start
+    now = datetime.now(UTC)
+    query = replace(engine.resolver.known(user_id, state, now), allowed=allowed, excluded=unwanted)
+    at = _place(request, cursor, query, surface)
+    if cursor is not None:
+        given = engine.items.rows_of_keys(at.given)
+        query = replace(query, seed=at.seed, excluded=np.union1d(unwanted, given[given >= 0]).astype(np.int32))
+    ranked = recommender.recommend([query], k, start)
+    rows = ranked.candidates.rows[0]
+    after = Cursor(at.began, at.seed, np.concatenate([at.given, engine.items.row_keys[rows[rows >= 0]]]))
+    there = rows[-1] >= 0 and len(after.given) < MOST
+    subject = {"user_id": user_id, "cursor": after.signed(key_of(request), user_id, surface) if there else None}
+    content = content_of(engine, query, ranked, 0, surface, subject, degraded, explain=explain, given=len(at.given))
+    took = timed(surface, {"state": waited, **ranked.seconds})
+    return Response(to_json(content), headers={**NEVER_KEPT, "Server-Timing": took}, media_type="application/json")
+
+
+@router.post("/recommend", response_model=Answer | BatchAnswer, responses=NOT_FOUND)
+async def recommend_posted(request: Request, body: RecommendRequest) -> Response:
+    """The k best items for a visitor of whom only a history is known, or for each of several users; nothing is stored.
+
+    A batch is asked of the store, and of the pipeline, at once; each user gets the list that `GET` gives.
+    """
+    engine = engine_of(request)
+    recommender = surface_of(engine, body.surface)
+    allowed = allowed_of(engine, None if body.filter is None else [body.filter])
+    unwanted, now = known_of(engine, body.exclude), datetime.now(UTC)
+    if body.user_ids is None:
+        if body.history is None:
+            raise Problem(422, "body.history: it is missing: give a history, or user_ids for a list for each of them")
+        weights = _weights(engine, body.history)
+        history = [entry.item_id for entry in body.history]
+        query = engine.resolver.anonymous(history, weights, now, tuple(body.interests))
+        query = replace(query, allowed=allowed, excluded=unwanted)
+        ranked = recommender.recommend([query], body.k)
+        subject, explain = {"user_id": None}, body.explain
+        return answer(engine, query, ranked, body.surface, subject, [], NEVER_KEPT, explain=explain)
+    _check_batch(body)
+    start = time.perf_counter()
+    states, degraded = await states_of(request, engine, body.user_ids)
+    waited = time.perf_counter() - start
+    queries = [
+        replace(engine.resolver.known(user, state, now), allowed=allowed, excluded=unwanted)
+        for user, state in zip(body.user_ids, states, strict=True)
+    ]
+    ranked = recommender.recommend(queries, body.k)
+    answers = [
+        content_of(engine, query, ranked, place, body.surface, {"user_id": query.user}, degraded, explain=body.explain)
+        for place, query in enumerate(queries)
+    ]
+    content = {"release": engine.id, "answers": answers, "request_id": secrets.token_hex(8)}
+    took = timed(body.surface, {"state": waited, **ranked.seconds})
+    return Response(to_json(content), headers={**NEVER_KEPT, "Server-Timing": took}, media_type="application/json")
+
+
+def _weights(engine: Engine, history: list[HistoryEntry]) -> Float32:
+    kinds = engine.card.kinds
+    for place, entry in enumerate(history):
+        if entry.event not in kinds:
+            raise Problem(422, f"body.history.{place}.event: {unknown_choice('kind of event', entry.event, kinds)}")
+    values = [kinds[entry.event].weigh(np.array([entry.value]))[0] for entry in history]
+    return np.array(values, np.float32)
+
+
+def _place(request: Request, cursor: str | None, query: Query, surface: str) -> Cursor:
+    """Where a reader stands: at the beginning without a cursor; 400 or 410 for one that leads nowhere."""
+    now = int(query.now.timestamp())
+    if cursor is None:
+        return Cursor(now, query.seed, np.zeros(0, np.uint64))
+    try:
+        return Cursor.read(cursor, key_of(request), query.user or "", surface, now)
+    except CursorInvalid:
+        why = "it was changed, made for another user or surface, or before the service was started anew"
+        raise Problem(400, f"query.cursor: {why}: ask for the first page without it") from None
+    except CursorExpired:
+        why = f"the first page was given more than {LIFE // 3600} hours ago"
+        raise Problem(410, f"query.cursor: {why}: ask for it anew, without a cursor") from None
+
+
+def _check_batch(body: RecommendRequest) -> None:
+    users = body.user_ids or ()
+    if body.history is not None or body.interests:
+        raise Problem(422, "body.user_ids: a history and interests are a visitor's: give either them or user_ids")
+    if len(users) * body.k > MAX_BATCH:
+        raise Problem(422, f"body.k: {len(users)} lists of {body.k} items: at most {MAX_BATCH:,} items, ask in parts")
