@@ -64,7 +64,8 @@ class EventLog(Protocol):
     async def read(self, group: str, reader: str, most: int, wait: float) -> list[Entry]:
         """Up to ``most`` entries for ``reader``, which has a name of its own in the group.
 
-        Where there is none yet, the first is waited for ``wait`` seconds. Those that another reader left unacknowledged for too long come first.
+        Where there is none yet, the first is waited for ``wait`` seconds. Those that another reader left unacknowledged
+        for too long come first.
         """
         ...
 
