@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urlsplit
@@ -20,6 +21,7 @@ from threadpoolctl import threadpool_limits
 
 import index
 from recsys.assembly import HOME, Engine, assemble
+from recsys.features import features_of
 from recsys.releases import ReleaseStore
 from recsys.retrieval import SIMILAR_INDEX
 from recsys.settings import State, load_settings
@@ -33,7 +35,8 @@ SECONDS = 3.0
 def floor_ms(folder: Path, users: list[str]) -> dict[str, float]:
     """Medians in milliseconds, each on one core.
 
-    An empty route over HTTP, a round trip to the store, the searches of the home surface's indexes, an answer's JSON.
+    An empty route over HTTP, a round trip to the store, the searches of the home surface's indexes, the trees of its
+    ranker over the features of its candidates, an answer's JSON.
     """
     settings = load_settings(folder / "recsys.toml", {})
     engine = assemble(ReleaseStore(settings.releases.folder).current(), index.load)
@@ -43,6 +46,7 @@ def floor_ms(folder: Path, users: list[str]) -> dict[str, float]:
             "empty_route": _route(),
             "store_round_trip": asyncio.run(_round_trip(engine, rows[:ROUNDS])),
             **_searches(engine, rows[:ROUNDS]),
+            **_trees(engine, rows[:ROUNDS]),
             "json": _json(engine),
         }
 
@@ -66,6 +70,25 @@ def _searches(engine: Engine, rows: np.ndarray) -> dict[str, float]:
         searched = engine.indexes[name]
         found[f"search_{line.called}"] = _median(lambda some, of=searched: of.search(some, depth + seen), vectors)
     return found
+
+
+def _trees(engine: Engine, rows: np.ndarray) -> dict[str, float]:
+    """The booster alone, over features that were made before; nothing without one."""
+    line, ranker = engine.surfaces[HOME].ranker, engine.parts.ranker
+    if line is None or ranker is None:
+        return {}
+    now, depth = datetime.now(UTC), int((line.model_extra or {}).get("depth", 200))
+    made = []
+    for state in engine.users.states(rows):
+        query = engine.resolver.known(state.user, state, now)
+        found = engine.recommenders[HOME].retrieve([query], 20).top(depth)
+        made.append(features_of(ranker.features, [query], found, engine.parts)[found.filled])
+    times = []
+    for features in made:
+        start = time.perf_counter()
+        ranker.trees.score(features)
+        times.append(time.perf_counter() - start)
+    return {"trees": round(float(np.median(times)) * 1000, 4)}
 
 
 def _json(engine: Engine) -> float:

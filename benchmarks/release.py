@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.clicks import with_ranker
 from benchmarks.vectors import shape_of, synthetic
 from index import report as indexes
 from recsys.arrays import Float32, Int32
@@ -31,6 +33,7 @@ NEIGHBOURS = 20
 """Items of each item list."""
 ARTISTS = 10
 """Items of each artist, on average."""
+GENRES = 20
 DEMO = '[model]\nname = "als"\nfactors = 64\nregularization = 20.0\nalpha = 2.0\n'
 SYNTHETIC = "[state]\ntimeout_ms = 1000\n"
 
@@ -59,7 +62,7 @@ HOME_SURFACE = Surface(
     steps=(Line(name="capped", column="artist", at_most=2), Line(name="diverse", length=20, depth=100)),
     ladder=(Line(name="popular"),),
 )
-"""Some 500 candidates of three sources, two rules."""
+"""Some 500 candidates of three sources, two rules; the ranker that orders 200 of them is learned when it is made."""
 
 
 def _synthetic(settings: Settings, items: int, users: int) -> list[str]:
@@ -79,19 +82,21 @@ def _synthetic(settings: Settings, items: int, users: int) -> list[str]:
     lists = {"together": _lists(items, rng)}
     release = ReleaseStore(settings.releases.folder)
     now = datetime.now(UTC)
+    catalogue = _catalogue(names, rng)
     engine = Engine.of(
         release.new_id(now),
         items=names,
         fold=fold,
         directions=directions,
         lists=lists,
-        catalogue=_catalogue(names, rng),
+        catalogue=catalogue,
         popularity=np.bincount(history.rows, minlength=items).astype(np.float32),
         users=Users(people, fold_all(history, fold), history, names, settings.train.recent_items),
         indexes=built,
         card=card_of(fold, lists, settings.train.recent_items, USUAL_KINDS),
         surfaces={HOME: HOME_SURFACE, SIMILAR: Surface(sources=(Line(name="nearest", index=SIMILAR_INDEX),))},
     )
+    engine = with_ranker(engine, catalogue, now, rng)
     manifest = Manifest(
         id=engine.id,
         created=now,
@@ -121,7 +126,9 @@ def _histories(items: int, users: int, rng: np.random.Generator) -> History:
     rows = np.concatenate([np.unique(line)[:TAKEN] for line in drawn])
     lengths = np.array([min(TAKEN, len(np.unique(line))) for line in drawn])
     indptr = np.concatenate([[0], np.cumsum(lengths)])
-    times = np.full(len(rows), 1_760_000_000, np.int64)
+    # A day between two items of a user, the newest first, and a moment of the day for each.
+    days = np.arange(len(rows)) - np.repeat(indptr[:-1], lengths)
+    times = 1_760_000_000 - 86_400 * days - rng.integers(0, 86_400, len(rows))
     return History(indptr, rows, np.ones(len(rows), np.float32), times)
 
 
@@ -134,12 +141,17 @@ def _lists(items: int, rng: np.random.Generator) -> ItemLists:
 
 def _catalogue(names: Vocabulary, rng: np.random.Generator) -> Catalogue:
     artists = rng.integers(0, max(1, len(names) // ARTISTS), len(names))
+    counts = rng.integers(1, 4, len(names))
+    genres = pa.array([f"genre {genre}" for genre in rng.integers(0, GENRES, counts.sum())], pa.string())
+    offsets: Any = pa.array(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32))
     return Catalogue(
         pa.table(
             {
                 "item_id": pa.array(list(names), pa.string()),
                 "title": pa.array([f"Title {row}" for row in range(len(names))], pa.string()),
                 "artist": pa.array([f"a{artist}" for artist in artists], pa.string()),
+                "year": pa.array(rng.integers(1950, 2027, len(names))),
+                "genres": pa.ListArray.from_arrays(offsets, genres),
             }
         )
     )
