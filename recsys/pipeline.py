@@ -20,6 +20,7 @@ from recsys.retrieval import Fusion, Parts, Query, Source, Step
 from recsys.settings import Section
 from recsys.sources import SOURCES
 from recsys.steps import STEPS
+from recsys.tracing import Watch, name_of
 
 log = logging.getLogger(__name__)
 
@@ -160,34 +161,52 @@ class Recommender:
             costs or Costs(),
         )
 
-    def recommend(self, queries: Sequence[Query], k: int, began: float | None = None) -> Answer:
-        """The k best items for each query. ``began``: when the time of the budget did, by ``time.perf_counter``."""
+    def recommend(
+        self, queries: Sequence[Query], k: int, began: float | None = None, watch: Watch | None = None
+    ) -> Answer:
+        """The k best items for each query.
+
+        ``began``: when the time of the budget did, by ``time.perf_counter``. ``watch``: is told of every stage.
+        """
         if k < 1:
             raise ValueError(f"k is {k}: ask for at least 1")
         if not queries:
             return Answer(Candidates.empty(0, k), (), ())
         failed: list[str] = []
-        watch = _Watch()
+        watch = watch or Watch()
         end = None if self.budget is None else (began or time.perf_counter()) + self.budget * len(queries)
         fused = self._retrieved(queries, k, failed, watch)
         out = () if end is None else self._left_out(end, len(queries))
         failed += out
         if self.ranker is not None and RANKER not in out:
-            start = time.perf_counter()
+            start, before = time.perf_counter(), fused
             fused = self._ranked(self.ranker, queries, fused, failed)
             self.costs.took(RANKER, (time.perf_counter() - start) / len(queries))
             watch.lap(RANKER)
-        steps = tuple(step for step in self.steps if step_name(step) not in out)
-        found = self._stepped(steps, queries, fused, failed, end).top(k)
+            watch.went("ranker", RANKER, self.ranker, (before,), fused)
+        steps = tuple(step for step in self.steps if name_of(step) not in out)
+        listed = self._stepped(steps, queries, fused, failed, end, watch)
+        found = listed.top(k)
         watch.lap("steps")
-        levels = [_level(query, found, place) for place, query in enumerate(queries)]
+        watch.went("cut", "k", f"No more than the best {k} are asked for.", (listed,), found)
+        levels = self._levels(queries, found)
         for rung, source in self.ladder.items():
             if found.filled.all():
                 break
-            proposal = _after(self.filters, queries, self._ask(rung, source, queries, self._depth(queries, k), failed))
-            # As above: what steps choose from must not depend on what others of the batch have seen.
-            proposal = proposal.top(self._pool(k)) if self.steps else proposal
-            found = fill(found, _after(steps, queries, fuse({rung: proposal})), k)
+            proposal = self._ask(rung, source, queries, self._depth(queries, k), failed)
+            watch.went("rung", rung, source, (), proposal, rung)
+            proposal = _after(self.filters, queries, proposal, watch, "filter", rung)
+            # As below: what steps choose from must not depend on what others of the batch have seen.
+            proposal = self._cut(proposal, k, watch, rung) if self.steps else proposal
+            rest = _after(steps, queries, fuse({rung: proposal}), watch, "step", rung)
+            before, found = found, fill(found, rest, k)
+            watch.went(
+                "fill",
+                rung,
+                "What was still empty; the others stand there already or are more than k.",
+                (before, rest),
+                found,
+            )
             some = found.rows.max(axis=1, initial=-1) >= 0
             levels = [level or (rung if some[place] else "") for place, level in enumerate(levels)]
         watch.lap("ladder")
@@ -195,29 +214,55 @@ class Recommender:
 
     def _left_out(self, end: float, queries: int) -> list[str]:
         """The optional steps and the ranker, as far as there is no time for them before ``end``."""
-        names = [step_name(step) for kind in OPTIONAL for step in self.steps if optional(step) == kind]
+        names = [name_of(step) for kind in OPTIONAL for step in self.steps if optional(step) == kind]
         names += [] if self.ranker is None else [RANKER]
-        always = sum(self.costs.of(step_name(step)) for step in self.steps if not optional(step))
+        always = sum(self.costs.of(name_of(step)) for step in self.steps if not optional(step))
         return self.costs.left_out(list(dict.fromkeys(names)), (end - time.perf_counter()) / queries, always)
 
     def _stepped(
-        self, steps: Sequence[Step], queries: Sequence[Query], found: Candidates, failed: list[str], end: float | None
+        self,
+        steps: Sequence[Step],
+        queries: Sequence[Query],
+        found: Candidates,
+        failed: list[str],
+        end: float | None,
+        watch: Watch,
     ) -> Candidates:
         """After the steps; what is optional is left out from when the time is up."""
         if end is None:
-            return _after(steps, queries, found)
+            return _after(steps, queries, found, watch, "step")
         for step in steps:
-            name, start = step_name(step), time.perf_counter()
+            name, start = name_of(step), time.perf_counter()
             if start > end and optional(step):
                 failed.append(name)
                 continue
-            found = step(queries, found)
+            left = step(queries, found)
             self.costs.took(name, (time.perf_counter() - start) / len(queries))
+            watch.went("step", name, step, (found,), left)
+            found = left
         return found
+
+    def _levels(self, queries: Sequence[Query], found: Candidates) -> list[str]:
+        """What lists are called: after the user where some of it is by their taste, else after the source of its best."""
+        personal = [name for name, source in self.sources.items() if getattr(source, "personal", True)]
+        all_are = len(personal) == len(self.sources)
+        levels = []
+        for place, query in enumerate(queries):
+            if found.rows[place, 0] < 0:
+                levels.append("")
+                continue
+            known = query.vector is not None or len(query.recent)
+            told = found.signals
+            if known and (all_are or any(not np.isnan(told[name][place]).all() for name in personal if name in told)):
+                levels.append(query.level)
+            else:
+                best = (name for name, said in told.items() if name != PROPENSITY and not np.isnan(said[place, 0]))
+                levels.append(next(best, query.level))
+        return levels
 
     def retrieve(self, queries: Sequence[Query], k: int) -> Candidates:
         """What the ranker is given when k items are asked for: the fused proposals, (q, n)."""
-        return self._retrieved(queries, k, [], _Watch())
+        return self._retrieved(queries, k, [], Watch())
 
     def _pool(self, k: int) -> int:
         """How many items are wanted of each source."""
@@ -234,17 +279,25 @@ class Recommender:
         # Whatever has been seen or is not wanted is taken out later, so as much more is fetched.
         return min(self._pool(k) + max(len(query.seen) + len(query.excluded) for query in queries), self.items)
 
-    def _retrieved(self, queries: Sequence[Query], k: int, failed: list[str], watch: _Watch) -> Candidates:
+    def _retrieved(self, queries: Sequence[Query], k: int, failed: list[str], watch: Watch) -> Candidates:
         depth = self._depth(queries, k)
         proposals = {}
         for name, source in self.sources.items():
-            left = _after(self.filters, queries, self._ask(name, source, queries, depth, failed))
+            proposed = self._ask(name, source, queries, depth, failed)
+            watch.went("source", name, source, (), proposed, name)
+            left = _after(self.filters, queries, proposed, watch, "filter", name)
             # The same pool for everybody, however much the others of the batch have seen.
-            proposals[name] = left.top(self._pool(k)) if self._further else left
+            proposals[name] = self._cut(left, k, watch, name) if self._further else left
             watch.lap(name)
         fused = self._fused(queries, proposals, failed) if proposals else Candidates.empty(len(queries))
         watch.lap("fusion")
+        watch.went("fusion", name_of(self.fusion), self.fusion, tuple(proposals.values()), fused)
         return fused
+
+    def _cut(self, left: Candidates, k: int, watch: Watch, of: str) -> Candidates:
+        best = left.top(self._pool(k))
+        watch.went("cut", "pool", "No more than the best of each source go on.", (left,), best, of)
+        return best
 
     def _ask(self, name: str, source: Source, queries: Sequence[Query], depth: int, failed: list[str]) -> Candidates:
         try:
@@ -271,41 +324,16 @@ class Recommender:
             return fused
 
 
-def step_name(step: Step) -> str:
-    """What ``degraded`` calls a step: its class, which is called as its line is."""
-    return type(step).__name__.lower()
-
-
 def optional(step: Step) -> str:
     """What of :data:`OPTIONAL` a step is for; empty for one that is never left out."""
     return str(getattr(step, "optional", ""))
 
 
-class _Watch:
-    """Says of each stage how long it took since the one before."""
-
-    __slots__ = ("_last", "seconds")
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.seconds[stage] = now - self._last
-        self._last = now
-
-
-def _level(query: Query, found: Candidates, place: int) -> str:
-    """What the list of one query is called; a list for somebody of whom nothing is known by who proposed its best."""
-    if found.rows[place, 0] < 0:
-        return ""
-    if query.vector is None and not len(query.recent):
-        return next((name for name, said in found.signals.items() if not np.isnan(said[place, 0])), query.level)
-    return query.level
-
-
-def _after(steps: Sequence[Step], queries: Sequence[Query], candidates: Candidates) -> Candidates:
+def _after(
+    steps: Sequence[Step], queries: Sequence[Query], candidates: Candidates, watch: Watch, kind: str, of: str = ""
+) -> Candidates:
     for step in steps:
-        candidates = step(queries, candidates)
+        left = step(queries, candidates)
+        watch.went(kind, name_of(step), step, (candidates,), left, of)
+        candidates = left
     return candidates

@@ -52,7 +52,8 @@ class Query:
     left to chance in its answer. ``times``: int64 (r,), unix seconds of the recent items, empty where nobody knows.
     ``shown``: int32 (m,), item rows, one for each time that they were shown to the user; None where nobody counts.
     ``shown_times``: int64 (m,), unix seconds of each time, empty where nobody knows. ``context``: int32 (c,), item rows
-    that the request is about: a basket, what plays, what is looked at.
+    that the request is about: a basket, what plays, what is looked at. ``segment``: a column of the catalogue and one
+    of its values, where the request names a part of it; None where it does not.
     """
 
     now: datetime
@@ -70,6 +71,7 @@ class Query:
     shown: Int32 | None = None
     shown_times: Int64 = field(default_factory=lambda: NO_TIMES)
     context: Int32 = field(default_factory=lambda: NO_ROWS)
+    segment: tuple[str, str] | None = None
 
 
 class SearchIndex(Protocol):
@@ -129,7 +131,10 @@ class GrowingIndex(SearchIndex, Protocol):
 
 
 class Source(Protocol):
-    """Proposes items. It may fail; the request may not."""
+    """Proposes items. It may fail; the request may not.
+
+    One that does not ask what the user took says so by a class attribute, ``personal = False``.
+    """
 
     def __call__(self, queries: Sequence[Query], k: int) -> Candidates:
         """About k items for each query, in slots; a query that it has nothing for gets empty slots."""

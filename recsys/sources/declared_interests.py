@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 
@@ -26,6 +27,8 @@ class DeclaredInterests:
 
     A query without interests, or with none that the encoder has ever seen, gets empty slots.
     """
+
+    personal: ClassVar[bool] = False
 
     index: SearchIndex
     encode: Callable[[tuple[str, ...]], Float32]

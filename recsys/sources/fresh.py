@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,6 +22,8 @@ class Fresh:
     ``order``: int32 (m,), rows of which it is known when they came. ``available``: which items may be answered at all;
     None for every one.
     """
+
+    personal: ClassVar[bool] = False
 
     order: Int32
     available: Mask | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from recsys.arrays import Int32
 from recsys.candidates import Candidates
@@ -18,6 +19,8 @@ class Pinned:
 
     ``rows``: int32 (m,). ``available``: which items may be answered at all; None for every one.
     """
+
+    personal: ClassVar[bool] = False
 
     rows: Int32
     available: Mask | None

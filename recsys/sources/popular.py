@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import and_
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,6 +22,8 @@ class Popular:
 
     ``order``: int32 (n,), all rows. ``allowed``: which of them may be answered; None for all.
     """
+
+    personal: ClassVar[bool] = False
 
     order: Int32
     popularity: Float32

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -20,6 +21,8 @@ class Together:
 
     A query without a context gets empty slots.
     """
+
+    personal: ClassVar[bool] = False
 
     by: ItemItem | SimilarToRecent
 

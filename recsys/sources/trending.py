@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -59,6 +60,8 @@ class Trending:
 
     ``order``: int32 (m,), and ``counts``: float32 (n,). ``available``: which items may be answered at all.
     """
+
+    personal: ClassVar[bool] = False
 
     order: Int32
     counts: Float32
