@@ -351,9 +351,16 @@ def load_settings(path: Path | None, environ: Mapping[str, str] = os.environ) ->
             "content": content,
             "releases": settings.releases.model_copy(update={"folder": folder / settings.releases.folder}),
             "state": settings.state.model_copy(update={"folder": folder / settings.state.folder}),
-            "log": settings.log.model_copy(update={"archive": folder / settings.log.archive}),
+            "log": settings.log.model_copy(
+                update={"archive": folder / settings.log.archive, "url": _log_url(settings.log.url, folder)}
+            ),
         }
     )
+
+
+def _log_url(url: str | None, folder: Path) -> str | None:
+    """``file:folder`` with its folder below ``folder``; any other as it is."""
+    return f"file:{folder / url[5:]}" if url is not None and url.startswith("file:") and url != "file:" else url
 
 
 def _with_files(encoder: Mapping[str, Any], folder: Path) -> dict[str, Any]:
