@@ -7,12 +7,14 @@ another. What readers do is therefore made so that twice is as once.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
-from recsys.logs.records import Record
+from recsys.errors import LogError, SettingsError, unknown_choice
+from recsys.logs.records import Record, decode
 from recsys.settings import Settings
 from recsys.tables import Table
 
@@ -114,3 +116,45 @@ LOGS: Table[Opener] = Table(
         "kafka": "recsys.logs.kafka:opened",
     },
 )
+
+# The scheme of log.url → a name of LOGS. No url at all is a stream beside the user states.
+SCHEMES: Mapping[str, str] = MappingProxyType(
+    {"redis": "redis", "rediss": "redis", "unix": "redis", "kafka": "kafka", "file": "file"}
+)
+
+
+def open_log(settings: Settings) -> AbstractAsyncContextManager[EventLog]:
+    """The log that ``log.url`` names; where it names none, a stream on the server of the user states.
+
+    SettingsError for a scheme that no log answers to.
+
+    >>> open_log(Settings.model_validate({"log": {"url": "http://localhost"}}))
+    Traceback (most recent call last):
+    ...
+    recsys.errors.SettingsError: log.url: unknown scheme 'http', choose one of file, kafka, redis, rediss, unix
+    """
+    url = settings.log.url
+    if url is None:
+        return LOGS["redis"](settings)
+    # only what stands before the colon may be shown: the rest can hold a password
+    scheme, separator, _ = url.partition(":")
+    if not separator:
+        raise SettingsError(
+            "log.url: an address such as redis://localhost:6379 or file:var/events is wanted, with one of "
+            + ", ".join(f"{scheme}:" for scheme in SCHEMES)
+        )
+    if scheme not in SCHEMES:
+        raise SettingsError(f"log.url: {unknown_choice('scheme', scheme, SCHEMES)}")
+    return LOGS[SCHEMES[scheme]](settings)
+
+
+def entry_of(position: str, stored: bytes, deliveries: int = 1) -> Entry:
+    """The entry of a record as it is stored; without the record, but with its bytes, where they are none.
+
+    >>> entry_of("7", b"{}").record is None
+    True
+    """
+    try:
+        return Entry(position, decode(stored), deliveries=deliveries)
+    except LogError:
+        return Entry(position, None, stored, deliveries)

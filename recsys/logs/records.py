@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -106,8 +106,7 @@ def encode(record: Record) -> bytes:
     >>> encode(Event("e1", 1700000000, "ann", "i7", "play"))
     b'{"type":"event","id":"e1","time":1700000000,"user":"ann","item":"i7","kind":"play"}'
     """
-    usual = {field.name: field.default for field in fields(record)}
-    told = {name: value for name, value in asdict(record).items() if value != usual[name]}
+    told = {field.name: value for field in fields(record) if (value := getattr(record, field.name)) != field.default}
     said = json.dumps({"type": record.TYPE, **told}, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return said.encode("utf-8", "surrogatepass")
 
@@ -125,3 +124,19 @@ def decode(stored: bytes) -> Record:
         return type_(**{**told, **lists})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LogError(f"what stands in the log as {stored[:80]!r} is no record of this program: {error!r}") from error
+
+
+def mentions(stored: bytes, user: str) -> bool:
+    """Whether an encoded record is of ``user``, or was before two users became one.
+
+    Bytes that are no record of this program are of whoever is named anywhere in them.
+
+    >>> mentions(encode(Merged("m1", 1700000000, "ann", "guest")), "guest")
+    True
+    """
+    try:
+        record = decode(stored)
+    except LogError:
+        names = (json.dumps(user, ensure_ascii=ascii_).encode("utf-8", "surrogatepass") for ascii_ in (False, True))
+        return any(name in stored for name in names)
+    return user in {getattr(record, "user", None), getattr(record, "anonymous", None)}
