@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: help setup demo test large check lint types format docs bench clean
+.PHONY: help setup demo test large gpu check lint types format docs bench clean
 
 help:            ## this list
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -15,10 +15,13 @@ demo: $(VENV)/.demo  ## train on MovieLens 100K, publish, serve; ARGS=--once ask
 	$(BIN)/recsys demo $(ARGS)
 
 test: $(VENV)/.dev  ## all tests with branch coverage; ARGS=tests/test_api.py for some
-	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term $(ARGS)
 
 large: $(VENV)/.dev  ## the tests at a million items that take minutes each; some 20 minutes, 4 GB
 	$(BIN)/python -m pytest -m large -v $(ARGS)
+
+gpu: $(VENV)/.dev  ## the tests that need an NVIDIA GPU and a torch that sees it; under a minute
+	$(BIN)/python -m pytest -m gpu -v $(ARGS)
 
 check: lint types docs  ## everything but the tests
 
