@@ -22,18 +22,15 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.connection import parse_url
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from recsys.errors import SettingsError, StoreError
+from recsys.errors import StoreError
 from recsys.settings import State
-from recsys.stores import ItemChange, ItemChanges, Store, UserState, codec
+from recsys.stores import ItemChange, ItemChanges, Store, UserState, codec, connection
 
 # A batch of put: enough to hide the round trip, little enough to hold in memory and not to keep others waiting.
 BATCH_STATES = 512
@@ -46,7 +43,6 @@ WRITE_TIMEOUT = 2.0
 # Items whose changes are read at once: one may be long.
 BATCH_ITEMS = 100
 REST = 0.25
-CONNECTIONS = 64
 
 ITEM_KEYS = ("recsys:{items}:mark", "recsys:{items}:changes", "recsys:{items}:order")
 # One script, so that no reader sees a mark without its changes.
@@ -280,51 +276,11 @@ async def opened(state: State) -> AsyncIterator[Store]:
     """
     if state.url is None:
         raise ValueError("state.url is None: that is the embedded store")
-    address = safe_address(state.url)
-    try:
-        options: dict[str, Any] = dict(parse_url(state.url))
-        pool = BlockingConnectionPool(
-            **options
-            | {
-                "max_connections": CONNECTIONS,
-                # deadlines are set around whole answers, connecting and waiting for a free connection included
-                "timeout": None,
-                "socket_timeout": None,
-                "socket_connect_timeout": None,
-                # one more try for a connection that the server has closed since its last use
-                "retry": Retry(NoBackoff(), 1),
-                "decode_responses": False,
-                # without a greeting the first command goes out at once
-                "protocol": 2,
-                "driver_info": None,
-            }
-        )
-        # connects nothing, but finds an option that does not exist
-        pool.connection_class(**pool.connection_kwargs)
-    except (ValueError, TypeError):
-        # the reason is left out because it can quote a part of the password
-        raise SettingsError(
-            f"state.url {address} cannot be used: redis://[user:password@]host[:port][/database] is wanted (or rediss,"
-            " or unix:///path), special characters percent-encoded, options only those of redis-py"
-        ) from None
-    client = Redis.from_pool(pool)
+    address, client = connection.safe_address(state.url), connection.client(state.url, "state.url")
     try:
         yield RedisStore(client, address, state.timeout_ms / 1000, Breaker(REST))
     finally:
         await client.aclose()
-
-
-def safe_address(url: str) -> str:
-    """The address of a server as errors may show it, without user, password and options.
-
-    >>> safe_address("redis://me:secret@db.example:6380/1?password=secret")
-    'redis://db.example:6380/1'
-    """
-    scheme, _, rest = url.partition("://")
-    if scheme == "unix":
-        return f"unix://{urlsplit(url).path}"
-    # a password that is not percent-encoded may hold the characters that end it, so the last @ counts
-    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
 
 
 def _encoded(user: str) -> bytes:
