@@ -13,7 +13,7 @@ from api.answers import NEVER_KEPT
 from api.lookup import engine_of, engine_with, states_of
 from api.schemas import Id, UserInPath
 from recsys.arrays import Int32
-from recsys.assembly import HOME
+from recsys.assembly import POPULAR
 from recsys.retrieval import Query as Asked
 
 router = APIRouter(prefix="/page", include_in_schema=False)
@@ -65,7 +65,7 @@ async def items(
         rows = engine.items.rows(ids)
         return _json({"items": _described(request, rows[rows >= 0])})
     if not q:
-        rows = engine.recommenders[HOME].recommend([Asked(now=datetime.now(UTC))], limit).candidates.rows[0]
+        rows = engine.recommenders[POPULAR].recommend([Asked(now=datetime.now(UTC))], limit).candidates.rows[0]
         return _json({"items": _described(request, rows[rows >= 0])})
     # By id too: many catalogues have no titles. And more than wanted, for some may have been deleted.
     wanted = limit + len(engine.parts.gone)

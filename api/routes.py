@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
 from api.answers import NEVER_KEPT, answer, kept, unchanged
+from api.direct import Direct
 from api.lookup import USER_STATE, allowed_of, check_there, engine_of, engine_with, live_of, store_of
 from api.metrics import exposition
 from api.problems import NOT_FOUND, PROBLEMS
@@ -25,7 +26,7 @@ from api.schemas import (
     SimilarRequest,
     SimilarToSeveral,
 )
-from recsys.assembly import HOME, SIMILAR, TRENDING, Engine
+from recsys.assembly import POPULAR, SIMILAR, TRENDING, Engine
 from recsys.candidates import Candidates
 from recsys.errors import StoreError
 from recsys.masks import Mask
@@ -33,7 +34,7 @@ from recsys.onboarding import representatives
 from recsys.pipeline import Answer as Ranked
 from recsys.retrieval import ITEMS_INDEX, Query, by_popularity
 
-router = APIRouter(responses=PROBLEMS)
+router = APIRouter(responses=PROBLEMS, route_class=Direct)
 
 ONBOARDING = "onboarding"
 
@@ -65,7 +66,7 @@ async def similar_to_several(request: Request, body: SimilarRequest) -> Response
 @router.get("/popular", response_model=Answer)
 async def popular(request: Request, k: K = 20, filter_: Filters = None) -> Response:
     """The k most popular items, the same for everybody."""
-    return _for_everybody(request, HOME, k, filter_)
+    return _for_everybody(request, POPULAR, k, filter_)
 
 
 @router.get("/trending", response_model=Answer)

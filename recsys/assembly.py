@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -58,9 +58,9 @@ from recsys.vocabulary import Vocabulary, load_mapped
 LoadIndex = Callable[[str, Path, Float32], VectorIndex]
 """(backend, folder, the vectors it was built from) → index."""
 
-HOME, SIMILAR, TRENDING = "home", "similar", "trending"
+HOME, SIMILAR, TRENDING, POPULAR = "home", "similar", "trending", "popular"
 """The surfaces that every release has."""
-USUAL: Mapping[str, Surface] = MappingProxyType({TRENDING: unseen(Line(name="trending"))})
+USUAL: Mapping[str, Surface] = MappingProxyType({TRENDING: unseen(Line(name="trending")), POPULAR: unseen()})
 """What a surface is where a release describes none of that name."""
 
 
@@ -287,12 +287,13 @@ def card_of(
     return ModelCard(fold=described, lists=tuple(lists), recent_items=recent_items, kinds=dict(kinds))
 
 
-def home_surface(learned: Surface, content: Content | None) -> Surface:
-    """What was learned to be served; where that says nothing, content does before popularity."""
-    if content is None:
-        return learned
-    rungs = (Line(name="content-nearest"), Line(name="declared-interests"))
-    return learned.model_copy(update={"ladder": (*rungs, *learned.ladder)})
+def home_surface(learned: Surface, content: Content | None, strangers: Sequence[Line] = ()) -> Surface:
+    """What was learned to be served; where that says nothing, content does, then ``strangers``, then popularity.
+
+    A model that has the same list for everybody is left as it is: that list is its ladder.
+    """
+    about = () if content is None else (Line(name="content-nearest"), Line(name="declared-interests"))
+    return learned.model_copy(update={"ladder": (*about, *(strangers if learned.sources else ()), *learned.ladder)})
 
 
 def similar_surface(fold: Fold | None, lists: Mapping[str, ItemLists], content: Content | None = None) -> Surface:

@@ -116,6 +116,11 @@ class Catalogue:
                 return shares
         return None
 
+    @property
+    def grouping(self) -> tuple[str, ...]:
+        """The columns by which items can be grouped: of texts, or of lists of texts."""
+        return tuple(name for name, held in self._columns if name != "item_id" and _of_text(held.type))
+
     def groups(self, column: str) -> tuple[list[str], Int64, Int64]:
         """The different values of a column of texts, or of lists of texts, and which items have which.
 
@@ -123,11 +128,10 @@ class Catalogue:
         each time that an item names a value. Empty texts and missing cells are no value.
         ValueError for a column that is not there or that holds something else.
         """
-        wanted = [name for name, held in self._columns if name != "item_id" and _of_text(held.type)]
-        if column not in wanted:
+        if column not in self.grouping:
             raise ValueError(
                 f"items can be grouped by a column of text or of lists of text, and {column!r} is none in this "
-                f"catalogue: choose one of {', '.join(wanted) or 'none, it has no such column'}"
+                f"catalogue: choose one of {', '.join(self.grouping) or 'none, it has no such column'}"
             )
         values: Arrow = self.table.column(column)
         rows: Arrow = pa.array(np.arange(len(self), dtype=np.int64))
@@ -155,6 +159,17 @@ class Catalogue:
             starts = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=self.table.num_rows))])
             self._memberships[column] = starts.astype(np.int64), groups
         return self._memberships[column]
+
+    def values(self, column: str) -> Mapping[str, int]:
+        """The different values of such a column, casefolded, each with its place among the names; made once.
+
+        Of values that differ by case alone, the first. ValueError as there.
+        """
+        if column not in self._values:
+            self._values[column] = {
+                name.casefold(): place for place, name in reversed(list(enumerate(self.groups(column)[0])))
+            }
+        return self._values[column]
 
     def newest_first(self, column: str) -> Int32:
         """The rows of which a column says something, the largest first, equal ones by row: int32 (≤ n,).
@@ -206,6 +221,10 @@ class Catalogue:
 
     @cached_property
     def _memberships(self) -> dict[str, tuple[Int64, Int64]]:
+        return {}
+
+    @cached_property
+    def _values(self) -> dict[str, Mapping[str, int]]:
         return {}
 
     @cached_property
@@ -290,6 +309,9 @@ class _Amended(Catalogue):
 
     def memberships(self, column: str) -> tuple[Int64, Int64]:
         return self.built.memberships(column)
+
+    def values(self, column: str) -> Mapping[str, int]:
+        return self.built.values(column)
 
     def newest_first(self, column: str) -> Int32:
         order = self.built.newest_first(column)

@@ -243,7 +243,7 @@ class Recommender:
         return found
 
     def _levels(self, queries: Sequence[Query], found: Candidates) -> list[str]:
-        """What lists are called: after the user where some of it is by their taste, else after the source of its best."""
+        """What a list is called: after the user if their taste proposed any of it, else after who proposed its best."""
         personal = [name for name, source in self.sources.items() if getattr(source, "personal", True)]
         all_are = len(personal) == len(self.sources)
         levels = []

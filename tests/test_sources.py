@@ -82,6 +82,7 @@ LINES = {
     "nearest": {"index": "items"},
     "pinned": {"items": ["i3", "i9", "nowhere", "i1"]},
     "popular": {},
+    "segment": {"columns": ["genres"]},
     "similar-to-recent": {},
     "together": {},
     "together by lists": {"lists": "pairs"},
@@ -104,7 +105,8 @@ def queries(draw):
         recent=np.array(recent, np.int32),
         weights=np.array(weights, np.float32),
         context=np.array(context, np.int32),
-        interests=draw(st.sampled_from([(), ("4",)])),
+        interests=draw(st.sampled_from([(), ("4",), ("5", "G1", "g2")])),
+        segment=draw(st.sampled_from([None, ("genres", "G0"), ("genres", "polka"), ("year", "1990")])),
         allowed=draw(st.sampled_from(MASKS)),
     )
 
@@ -173,6 +175,30 @@ def test_trends_of_the_categories_that_a_user_takes_most(asked, most):
     assert said.keys() == wanted.keys()
     assert np.allclose(list(said.values()), [wanted[row] for row in said], rtol=1e-4)
     assert list(said.values()) == sorted(said.values(), reverse=True)
+
+
+def test_a_segment_is_what_the_request_names_or_else_what_the_user_declared():
+    source = SOURCES["segment"](WHOLE, columns=["genres"], half_life=5)
+    counts = plain_trend(5)
+
+    def proposed(**more):
+        found = source([Query(now=NOW, **more)], N)
+        return found.rows[0][found.filled[0]].tolist()
+
+    def trending(*genres):
+        rows = [row for row in range(N) if set(genres) & set(GENRES[row]) and counts[row]]
+        return sorted(rows, key=lambda row: (-np.float32(counts[row]), row))
+
+    assert proposed(segment=("genres", "G2")) == trending("g2")
+    assert proposed(segment=("genres", "g2"), interests=("g0",)) == trending("g2"), "what is asked for goes first"
+    assert proposed(interests=("slow", "g0", "G3")) == trending("g0", "g3")
+    assert proposed(segment=("genres", "polka"), interests=("g0",)) == []
+    assert proposed(segment=("year", "1990")) == proposed() == proposed(interests=("slow",)) == []
+    untimed = replace(WHOLE, recency=Recency(N, TAKEN[:20], np.zeros(20, np.int64)))
+    often = np.bincount(TAKEN[:20], minlength=N)
+    rows = SOURCES["segment"](untimed, columns=["genres"])([Query(now=NOW, segment=("genres", "g1"))], N).rows[0]
+    wanted = [row for row in range(N) if "g1" in GENRES[row] and often[row]]
+    assert rows[rows >= 0].tolist() == sorted(wanted, key=lambda row: (-often[row], row))
 
 
 def test_fresh_items_are_the_newest_by_a_column_or_by_their_first_event():
@@ -267,6 +293,10 @@ def test_two_tastes_share_a_list_as_they_share_a_history():
         ("trending", {"half_life": 0}, "half_life is 0: days were wanted, more than 0"),
         ("trending", {"categories": 0}, "categories is 0: at least 1 was wanted"),
         ("trending", {"column": "year"}, "'year' is none in this catalogue: choose one of genres, day"),
+        ("segment", {"columns": "genres"}, "columns is 'genres': a list of names was wanted"),
+        ("segment", {"columns": []}, "a list of names was wanted"),
+        ("segment", {"columns": ["year"]}, "'year' is none in this catalogue: choose one of genres, day"),
+        ("segment", {"columns": ["genres"], "half_life": 0}, "half_life is 0: days were wanted, more than 0"),
         ("fresh", {"column": "genres"}, "'genres' is none in this catalogue: choose one of year, day"),
         ("together", {"lists": "carts"}, "unknown item lists 'carts', choose one of pairs"),
         ("together", {"index": "carts"}, "unknown index 'carts', choose one of content, items, similar"),
@@ -286,6 +316,7 @@ def test_a_source_without_what_it_looks_at_is_refused():
     for source, options, said in (
         ("trending", {}, "nobody knows when items were taken"),
         ("fresh", {}, "name a `column` of the catalogue"),
+        ("segment", {"columns": ["genres"]}, "segments need a catalogue to find them in"),
         ("fresh", {"column": "year"}, "column 'year' is asked for, and there is no catalogue"),
         ("pinned", {"items": ["i1"]}, "there is no catalogue to find them in"),
     ):

@@ -21,6 +21,7 @@ from training.content import Choice, Described, learn_content
 from training.models import Learned, Model
 from training.models.popular import popularity_of
 from training.progress import Watcher
+from training.strangers import rungs_of
 from training.surfaces import surfaces_of
 
 
@@ -108,7 +109,11 @@ def engine_of(
         built[name], report = indexes.build(over, queries, rng=rng, target=settings.gate.index_recall, **settings.index)
         reports[name] = report.as_dict()
     recent = settings.train.recent_items
-    made = {HOME: home_surface(learned.home, content), SIMILAR: similar_surface(fold, learned.lists, content)}
+    strangers = rungs_of(data, catalogue, np.random.default_rng([settings.train.seed, 2]))
+    made = {
+        HOME: home_surface(learned.home, content, strangers),
+        SIMILAR: similar_surface(fold, learned.lists, content),
+    }
     made = surfaces_of(
         {name: said for name, said in settings.surfaces.items() if name in made}, made, made[HOME], ranks=False
     )

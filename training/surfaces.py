@@ -100,7 +100,7 @@ def check_columns(given: Mapping[str, Mapping[str, Any]], catalogue: Catalogue, 
         for key, line in _lines(surface_of(name, said, Surface(sources=()))):
             builder = TABLES[key][line.name]
             # Other sources need what is learned; those that go by columns need the catalogue, at most.
-            if TABLES[key] is STEPS or "column" in inspect.signature(builder).parameters:
+            if TABLES[key] is STEPS or {"column", "columns"} & inspect.signature(builder).parameters.keys():
                 try:
                     builder(parts, **(line.model_extra or {}))
                 except (ValueError, TypeError) as error:

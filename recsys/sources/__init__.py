@@ -16,6 +16,7 @@ SOURCES: Table[PartBuilder] = Table(
         "nearest": "recsys.sources.nearest:Nearest.of",
         "pinned": "recsys.sources.pinned:Pinned.of",
         "popular": "recsys.sources.popular:Popular.of",
+        "segment": "recsys.sources.segment:Segment.of",
         "similar-to-recent": "recsys.sources.similar_to_recent:SimilarToRecent.of",
         "together": "recsys.sources.together:Together.of",
         "trending": "recsys.sources.trending:Trending.of",

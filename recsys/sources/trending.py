@@ -72,8 +72,7 @@ class Trending:
     @classmethod
     def of(cls, parts: Parts, half_life: float = 7.0, column: str = "", categories: int = 3) -> Trending:
         """``half_life``: in days. ``column``: of texts or of lists of texts. ``categories``: how many of a user's."""
-        if not 0 < half_life < np.inf:
-            raise ValueError(f"half_life is {half_life}: days were wanted, more than 0")
+        check_half_life(half_life)
         if categories < 1:
             raise ValueError(f"categories is {categories}: at least 1 was wanted")
         if parts.recency is None:
@@ -113,3 +112,9 @@ class Trending:
             found.append(best)
             scores.append(self.counts[best] * np.float32(share))
         return merged(np.concatenate(found), np.concatenate(scores), k)
+
+
+def check_half_life(half_life: float) -> None:
+    """ValueError unless it is a number of days."""
+    if not 0 < half_life < np.inf:
+        raise ValueError(f"half_life is {half_life}: days were wanted, more than 0")
