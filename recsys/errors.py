@@ -15,6 +15,8 @@
   x StoreError           the user-state store did not answer, or answered nonsense
   x LogError             the event log did not answer, or could not keep or give what it was asked
     - LogFull            it has no room
+  x PlaylistError        an edition of weekly playlists that cannot be made, found or read
+    - EditionRefused     the quality gate holds something against it
   x MissingExtra         a part of this program that is not installed
 
 A caller's bug (a wrong shape, an unknown choice in code) is a ``ValueError``, never one of these.
@@ -95,6 +97,14 @@ class LogError(RecsysError):
 
 class LogFull(LogError):
     """The event log has no room for another record."""
+
+
+class PlaylistError(RecsysError):
+    """An edition of weekly playlists that cannot be made, found or read."""
+
+
+class EditionRefused(PlaylistError):
+    """The quality gate holds something against the edition."""
 
 
 class MissingExtra(RecsysError):

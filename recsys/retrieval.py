@@ -242,6 +242,22 @@ class Parts:
             raise ValueError("items are named, and there is no catalogue to find them in")
         return self.catalogue.find(items)
 
+    def newest_first(self, column: str = "") -> Int32:
+        """Rows of which it is known when they came, the newest first, int32 (m,): by a column of the catalogue.
+
+        Without one, items that were put since the release was made come first, then those that somebody took by the
+        first time that they were taken; one that nobody took is left out. ValueError where nobody knows.
+        """
+        if column:
+            if self.catalogue is None:
+                raise ValueError(f"column {column!r} is asked for, and there is no catalogue")
+            return self.catalogue.newest_first(column)
+        if self.recency is None:
+            raise ValueError("nobody knows when items were first taken: name a `column` of the catalogue")
+        built = self.recency.items
+        put = np.arange(built, self.items, dtype=np.int32) if self.order is None else self.order[built:]
+        return np.concatenate([put, self.recency.newest_first])
+
     def fulfilling(self, wanted: Filter) -> Mask:
         """The items that fulfil a filter, as they are described now. ValueError for a column that there is not."""
         if self.attributes is None or self.catalogue is None:

@@ -100,6 +100,9 @@ BUILT = {
     "dithered": STEPS["dithered"](PARTS, epsilon=2.0),
     "calibrated": STEPS["calibrated"](PARTS, column="artists", weight=0.7, length=4, depth=8),
     "capped": STEPS["capped"](PARTS, column="artists", at_most=1),
+    "flow": STEPS["flow"](PARTS, length=6, column="artists"),
+    "portioned": STEPS["portioned"](PARTS, fresh=0.3, tail=0.3, taste=0.5, length=6, column="label"),
+    "unrepeated": STEPS["unrepeated"](PARTS, weight=0.5),
     "capped by one column": STEPS["capped"](PARTS, column="label", at_most=2),
 }
 
@@ -125,7 +128,7 @@ def test_a_step_invents_nothing_and_a_batch_is_its_queries_one_by_one(step, foun
     assert ((whole.scores > EMPTY) == whole.filled).all()
 
 
-@pytest.mark.parametrize("name", ["calibrated", "diverse", "dithered", "explored", "pinned"])
+@pytest.mark.parametrize("name", ["calibrated", "diverse", "dithered", "explored", "flow", "pinned", "portioned"])
 @given(found=lists())
 @settings(deadline=None, max_examples=40)
 def test_a_step_that_reorders_keeps_every_item_and_the_scores(name, found):

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from recsys.arrays import Int32
 from recsys.candidates import Candidates
 from recsys.masks import Mask
@@ -35,15 +33,7 @@ class Fresh:
         Without one, items that were put since the release was made come first, then those that somebody took by the
         first time that they were taken; one that nobody took is left out.
         """
-        if column:
-            if parts.catalogue is None:
-                raise ValueError(f"column {column!r} is asked for, and there is no catalogue")
-            return cls(parts.catalogue.newest_first(column), parts.available)
-        if parts.recency is None:
-            raise ValueError("nobody knows when items were first taken: name a `column` of the catalogue")
-        built = parts.recency.items
-        put = np.arange(built, parts.items, dtype=np.int32) if parts.order is None else parts.order[built:]
-        return cls(np.concatenate([put, parts.recency.newest_first]), parts.available)
+        return cls(parts.newest_first(column), parts.available)
 
     def __call__(self, queries: Sequence[Query], k: int) -> Candidates:
         """The k newest items that each query allows."""

@@ -17,8 +17,11 @@ STEPS: Table[PartBuilder] = Table(
         "dithered": "recsys.steps.dithered:Dithered.of",
         "diverse": "recsys.steps.diverse:Diverse.of",
         "explored": "recsys.steps.explored:Explored.of",
+        "flow": "recsys.steps.flow:Flow.of",
         "pinned": "recsys.steps.pinned:Pinned.of",
+        "portioned": "recsys.steps.portioned:Portioned.of",
         "seen": "recsys.steps.seen:Seen.of",
+        "unrepeated": "recsys.steps.unrepeated:Unrepeated.of",
         "wanted": "recsys.steps.wanted:Wanted.of",
     },
 )
