@@ -9,7 +9,7 @@ import soundfile
 import torch
 from pydantic import ValidationError
 
-from recsys.encoding.mel_cnn import MelCnn, MelCnnRule, windows_of
+from recsys.encoding.mel_cnn import TOGETHER, MelCnn, MelCnnRule, windows_of
 from recsys.encoding.spectrogram import BANDS, MEANING, PROBLEMS, RATE, decibels, mel_bands, read
 from recsys.errors import MissingExtra, TrainingError
 from recsys.testing.encodings import EncodingContract
@@ -235,9 +235,17 @@ def test_numpy_answers_as_torch_does(pools):
 def test_torch_on_a_device_gives_the_same(tiny):
     items = [{"mel": clip(1, 50)}, {}, {"mel": np.stack([clip(2), clip(3)])}]
     found = tiny.encode(items)
-    assert np.allclose(encoded_on(tiny, items, torch.device("cpu")), found, rtol=0, atol=1e-5)
+    assert np.allclose(encoded_on(tiny, items, "cpu"), found, rtol=0, atol=1e-5)
     assert np.allclose(encoded(tiny, items), found, rtol=0, atol=1e-5)
     assert all(callable(twin) for twin in TWINS.values())
+
+
+def test_more_items_than_go_through_together_are_each_as_alone(tiny):
+    items = [{"mel": clip(place % 8, 16 + place % 50)} for place in range(TOGETHER // 2)] + [{}]
+    found = tiny.encode(items)
+    some = [0, 1, 50, 300, len(items) - 2, len(items) - 1]
+    assert sum(len(windows_of(item["mel"][None], 16)) for item in items[:-1]) > TOGETHER
+    assert np.allclose(found[some], [tiny.encode([items[place]])[0] for place in some], rtol=0, atol=1e-6)
 
 
 def test_an_item_is_the_mean_of_its_windows(tiny):

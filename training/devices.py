@@ -1,19 +1,28 @@
 """Where torch computes: on a GPU if there is one, and with how many threads otherwise.
 
 What is random is drawn on the processor, so that both see the same numbers; sums are rounded in another order.
+``CUDA_VISIBLE_DEVICES=""`` in the environment hides the GPU.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 
-import torch
+DRIVERS = ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/dxg", "/dev/kfd")
+"""Where the driver of a GPU shows itself: NVIDIA's, also inside Windows, and AMD's."""
 
 
-def fastest_device() -> torch.device:
-    """A CUDA device if this machine has one, else the processor."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def fastest_device() -> str:
+    """``cuda`` if torch is installed and sees a GPU, else ``cpu``."""
+    # Importing torch takes seconds, so it is asked only where a driver is.
+    if find_spec("torch") is None or not any(Path(driver).exists() for driver in DRIVERS):
+        return "cpu"
+    from torch.cuda import is_available  # noqa: PLC0415  only where it may say yes
+
+    return "cuda" if is_available() else "cpu"
 
 
 @contextmanager
@@ -22,6 +31,8 @@ def torch_threads(threads: int) -> Iterator[None]:
 
     0 is one thread: steps are so small that on busy cores a second costs more than it brings.
     """
+    import torch  # noqa: PLC0415  whoever only asks for the device needs none
+
     before = torch.get_num_threads()
     torch.set_num_threads(threads or 1)
     try:

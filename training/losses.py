@@ -46,10 +46,10 @@ def cross_entropy(users: Tensor, items: Tensor, targets: Tensor, negatives: Nega
     ``users``: (t, d). ``items``: (n, d). ``targets``: int64 (t,). ``negatives``: what stands for all items; None: all.
     """
     if negatives is None:
-        return _streamed(users, items[targets], items, torch.zeros(len(items)), targets)
-    drawn, correction = negatives.draw()
-    slot = torch.full((len(items),), -1)
-    slot[drawn] = torch.arange(len(drawn))
+        return _streamed(users, items[targets], items, items.new_zeros(len(items)), targets)
+    drawn, correction = (each.to(items.device) for each in negatives.draw())
+    slot = torch.full((len(items),), -1, device=items.device)
+    slot[drawn] = torch.arange(len(drawn), device=items.device)
     return _streamed(users, items[targets], items[drawn], correction, slot[targets])
 
 
@@ -88,7 +88,7 @@ class _CrossEntropy(torch.autograd.Function):
             of_others.addmm_(scores.T, some)
         ctx.save_for_backward(of_users, of_right, of_others)
         ctx.scale = 1 / len(users)
-        return torch.tensor(total * ctx.scale)
+        return users.new_tensor(total * ctx.scale)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:

@@ -49,7 +49,7 @@ def initial(items: int, factors: int, window: int, blocks: int, generator: torch
 
 def fold_of(parameters: Mapping[str, Tensor], heads: int) -> Transformer:
     """What serves these parameters."""
-    arrays = {name: value.detach().numpy() for name, value in parameters.items()}
+    arrays = {name: value.detach().cpu().numpy() for name, value in parameters.items()}
     return Transformer.of(arrays.pop("item"), TransformerRule(heads=heads), arrays)
 
 
@@ -81,7 +81,7 @@ class Packed:
     groups: Sequence[Group]
 
     @classmethod
-    def of(cls, rows: Int32, lengths: Int64) -> Packed:
+    def of(cls, rows: Int32, lengths: Int64, device: torch.device | str = "cpu") -> Packed:
         """``rows``: the sequences end to end; ``lengths`` ascend, and none is 0."""
         groups = []
         ends = np.cumsum(lengths)
@@ -95,9 +95,10 @@ class Packed:
             rectangle = (ends[low:high] - part - first)[:, None] + columns
             back = spans(np.arange(len(part)) * width, part)
             part_of_all = slice(first, int(ends[high - 1]))
-            groups.append(Group(part_of_all, torch.from_numpy(rectangle), torch.from_numpy(back)))
+            groups.append(Group(part_of_all, *(torch.from_numpy(each).to(device) for each in (rectangle, back))))
             low = high
-        return cls(torch.from_numpy(rows.astype(np.int64)), torch.from_numpy(ranges(lengths)), groups)
+        items, places = (torch.from_numpy(each).to(device) for each in (rows.astype(np.int64), ranges(lengths)))
+        return cls(items, places, groups)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,7 +136,7 @@ def _attended(y: Tensor, group: Group, heads: int, drop: Callable[[Tensor], Tens
     width = y.shape[1] // (3 * heads)
     q, k, v = y[group.rectangle.reshape(-1)].view(count, length, 3, heads, width).permute(2, 0, 3, 1, 4)
     scores = (q * width**-0.5) @ k.transpose(-1, -2)
-    later = torch.ones(length, length, dtype=torch.bool).triu(1)
+    later = torch.ones(length, length, dtype=torch.bool, device=y.device).triu(1)
     weights = drop(scores.masked_fill(later, -torch.inf).softmax(-1))
     mixed: Tensor = (weights @ v).transpose(1, 2).reshape(-1, heads * width)
     return mixed[group.back]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -73,10 +73,16 @@ class Concat:
 
     def encode(self, items: Sequence[Description]) -> Float32:
         """Vectors float32 (m, w); zeros where no part says anything."""
+        return self.encode_by(lambda part, some: part.encode(some), items)
+
+    def encode_by(
+        self, encode: Callable[[Encoding, Sequence[Description]], Float32], items: Sequence[Description]
+    ) -> Float32:
+        """The same where something else encodes the parts, a GPU for one."""
         vectors = np.zeros((len(items), self.width), np.float32)
         low = 0
         for name, part in self.parts.items():
-            own = part.encode(items)
+            own = encode(part, items)
             # in the larger type: lengths of large numbers must not overflow
             lengths = np.linalg.norm(own.astype(np.float64), axis=1, keepdims=True)
             high = low + part.width

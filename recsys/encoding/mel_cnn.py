@@ -23,6 +23,8 @@ EPSILON = 1e-8
 """Added to the mean square ahead of its root, here and where the network is trained."""
 CHUNK = 64
 """Windows that go through the network at once."""
+TOGETHER = 1024
+"""Windows of several items that are gathered first: 25 MB, and enough to keep a GPU busy."""
 
 
 class MelCnnRule(Section):
@@ -103,10 +105,17 @@ class MelCnn:
     def encode_by(self, forward: Callable[[Float32], Float32], items: Sequence[Description]) -> Float32:
         """The same where something else than :meth:`forward` does what it does, a GPU for one."""
         vectors = np.zeros((len(items), self.width), np.float32)
+        waiting: list[tuple[int, Float32]] = []
         for place, item in enumerate(items):
             clips = self._read(item)
             if not isinstance(clips, str):
-                vectors[place] = forward(windows_of(clips, self.rule.window)).mean(axis=0)
+                waiting.append((place, windows_of(clips, self.rule.window)))
+            if waiting and (place + 1 == len(items) or sum(len(windows) for _, windows in waiting) >= TOGETHER):
+                answers = forward(np.concatenate([windows for _, windows in waiting]))
+                ends = np.cumsum([len(windows) for _, windows in waiting])
+                for (at, _), own in zip(waiting, np.split(answers, ends[:-1]), strict=True):
+                    vectors[at] = own.mean(axis=0)
+                waiting = []
         return unit(vectors)
 
     def problems(self, items: Iterable[Description]) -> list[Problem | None]:

@@ -8,9 +8,11 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from recsys.arrays import Float32
 from recsys.encoding import Description
 from recsys.encoding.concat import Concat
 from training.encoders import Encoder, encoder_of
+from training.encoders.on_device import encoded
 from training.models import Progress, silent
 
 
@@ -45,6 +47,11 @@ class ConcatEncoder(Encoder):
 
             parts[part] = _encoder(part, options).fit(items, rng, threads=threads, progress=share)
         return Concat(parts, {part: float(options.get("weight", 1.0)) for part, options in self.parts.items()})
+
+
+def encoded_on(encoding: Concat, items: Sequence[Description], device: str) -> Float32:
+    """What :meth:`Concat.encode` gives, float32 (m, w), its parts computed on a device as far as they can."""
+    return encoding.encode_by(lambda part, some: encoded(part, some, device), items)
 
 
 def _encoder(part: str, options: Mapping[str, Any]) -> Encoder:

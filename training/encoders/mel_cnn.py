@@ -349,7 +349,7 @@ def contrast(found: Tensor, groups: Tensor, temperature: float) -> Tensor:
     return mean
 
 
-def encoded_on(encoding: MelCnn, items: Sequence[Description], device: torch.device) -> Float32:
+def encoded_on(encoding: MelCnn, items: Sequence[Description], device: str) -> Float32:
     """What :meth:`MelCnn.encode` gives, float32 (m, w), computed on a device."""
     parameters = {name: torch.tensor(array).to(device) for name, array in encoding.arrays().items()}
     network = Network(parameters, encoding.rule.pools, lambda x: x)

@@ -5,21 +5,21 @@ Servers never come here. To add an encoding: one function and one line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from importlib.util import find_spec
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
 from recsys.arrays import Float32
 from recsys.encoding import Description, Encoding
 from recsys.tables import Table
+from training.devices import fastest_device
 
 
 class Twin(Protocol):
     """What does in torch, on a device, what :meth:`recsys.encoding.Encoding.encode` does."""
 
-    def __call__(self, encoding: Encoding, items: Sequence[Description], device: Any) -> Float32:
+    def __call__(self, encoding: Encoding, items: Sequence[Description], device: str) -> Float32:
         """Vectors float32 (m, w)."""
         ...
 
@@ -27,20 +27,16 @@ class Twin(Protocol):
 TWINS: Table[Twin] = Table(
     "encoding on a device",
     {
+        "concat": "training.encoders.concat:encoded_on",
         "mel-cnn": "training.encoders.mel_cnn:encoded_on",
         "sentence-transformer": "training.encoders.sentence_transformer:encoded_on",
     },
 )
 
 
-# By its name, so that training starts without torch where it is not installed.
-DEVICES: Table[Callable[[], Any]] = Table("device", {"fastest": "training.devices:fastest_device"})
-
-
-def encoded(encoding: Encoding, items: Sequence[Description]) -> Float32:
-    """Vectors float32 (m, w), by a GPU if there is one, torch is installed, and the encoding has a twin."""
-    if encoding.kind in TWINS and find_spec("torch") is not None:
-        device = DEVICES["fastest"]()
-        if device.type != "cpu":
-            return np.asarray(TWINS[encoding.kind](encoding, items, device))
-    return encoding.encode(items)
+def encoded(encoding: Encoding, items: Sequence[Description], device: str | None = None) -> Float32:
+    """Vectors float32 (m, w), on a device if the encoding has a twin; None: on a GPU if there is one, else by numpy."""
+    device = device or fastest_device()
+    if device == "cpu" or encoding.kind not in TWINS:
+        return encoding.encode(items)
+    return np.asarray(TWINS[encoding.kind](encoding, items, device))

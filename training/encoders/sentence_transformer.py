@@ -20,7 +20,6 @@ from training.encoders import Encoder
 from training.models import Progress, silent
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 LAYERS: Mapping[str, str] = {
@@ -163,7 +162,7 @@ def _pooling(folder: Path, config: Mapping[str, Any]) -> Literal["mean", "first"
     )
 
 
-def encoded_on(encoding: SentenceTransformer, items: Sequence[Description], device: torch.device) -> Float32:
+def encoded_on(encoding: SentenceTransformer, items: Sequence[Description], device: str) -> Float32:
     """What :meth:`SentenceTransformer.encode` gives, float32 (m, w), computed by torch on a device."""
     import torch  # noqa: PLC0415  what copies a model needs no torch
 

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from recsys.arrays import Float32, Int64
 from recsys.content import ITEMS, ContentMap
-from training.devices import torch_threads
+from training.devices import fastest_device, torch_threads
 from training.maps import Mapper, parted
+from training.maps.dropout import Dropout
 from training.maps.ridge import Ridge
 from training.maps.taste import Halves, Taste
 from training.models import Progress, silent
@@ -35,7 +36,7 @@ class Contrastive(Mapper):
 
     A random half of each history makes the user's vector, as serving makes it, and should put the items of the other
     half above items of others, by a softmax over cosines. Items that it did not learn from, a tenth, say after how many
-    passes it is best, and whether it is better than the line alone; then it learns from all.
+    passes it is best, and whether it is better than the line alone; then it learns from all. On a GPU if there is one.
     """
 
     regularization: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
@@ -120,7 +121,7 @@ class _Bent(nn.Module):
         width, wanted = matrix.shape
         self.line = nn.Linear(width, wanted)
         self.inner, self.outer = nn.Linear(width, how.hidden), nn.Linear(how.hidden, wanted)
-        self.drop_input, self.drop = nn.Dropout(how.input_dropout), nn.Dropout(how.dropout)
+        self.drop_input, self.drop = Dropout(how.input_dropout), Dropout(how.dropout)
         self.scale = scale
         with torch.no_grad():
             self.line.weight.copy_(torch.from_numpy(matrix.T.copy()))
@@ -143,10 +144,11 @@ class _Climb:
         ((matrix, shift),) = start.layers
         places = np.cumsum([0, *start.spaces.values()])[list(start.spaces).index(ITEMS) :][:2]
         self._columns = slice(int(places[0]), int(places[1]))
-        self._content = torch.from_numpy(np.ascontiguousarray(content))
+        self._device = fastest_device()
+        self._content = torch.from_numpy(np.ascontiguousarray(content)).to(self._device)
         # Numbers of variance one are what initial weights and rates are made for.
         scale = 1 / max(float(content.std()), 1e-12)
-        self._net = _Bent(how, matrix[:, self._columns], shift[self._columns], scale)
+        self._net = _Bent(how, matrix[:, self._columns], shift[self._columns], scale).to(self._device)
         self._rows, self._learning = rows, np.zeros(len(content), bool)
         self._learning[rows] = True
         self._judging = taste.halves(rng)
@@ -190,7 +192,7 @@ class _Climb:
         """As layers: y = max(0, y) - max(0, -y) takes the line through the hidden one."""
         (matrix, shift), net = self._start.layers[0], self._net
         matrix, shift = matrix.copy(), shift.copy()
-        numbers = {name: value.detach().numpy() for name, value in net.state_dict().items()}
+        numbers = {name: value.detach().cpu().numpy() for name, value in net.state_dict().items()}
         matrix[:, self._columns], shift[self._columns] = numbers["line.weight"].T, numbers["line.bias"]
         bent = np.zeros((self._how.hidden, matrix.shape[1]), np.float32)
         bent[:, self._columns] = numbers["outer.weight"].T
@@ -217,11 +219,14 @@ class _Climb:
         whose, what = halves.taken(users)
         there = place[what] >= 0
         taken[whose[there], place[what[there]]] = True
-        found = self._net(self._content[torch.from_numpy(among)])
-        scores = torch.from_numpy(halves.vectors[users]) @ found.T / self._how.temperature
-        others = torch.logsumexp(scores.masked_fill(torch.from_numpy(taken), -1e9), 1)
-        own = torch.from_numpy(owner)
-        losses = nn.functional.softplus(others[own] - scores[own, torch.from_numpy(place[wanted])])
+        found = self._net(self._content[self._there(among)])
+        scores = self._there(halves.vectors[users]) @ found.T / self._how.temperature
+        others = torch.logsumexp(scores.masked_fill(self._there(taken), -1e9), 1)
+        own = self._there(owner)
+        losses = nn.functional.softplus(others[own] - scores[own, self._there(place[wanted])])
         weights = np.bincount(owner, minlength=len(users))[owner] ** -self._how.user_exponent
-        sure = torch.from_numpy((weights / weights.sum()).astype(np.float32))
+        sure = self._there((weights / weights.sum()).astype(np.float32))
         return (sure * losses).sum()
+
+    def _there(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(self._device)

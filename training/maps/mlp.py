@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from recsys.arrays import Float32
 from recsys.content import ContentMap
-from training.devices import torch_threads
+from training.devices import fastest_device, torch_threads
 from training.maps import Mapper, parted
+from training.maps.dropout import Dropout
 from training.models import Progress, silent
 
 HELD_OUT = 0.1
@@ -25,7 +26,8 @@ class Mlp(Mapper):
     """Layers with max(0, ·) between them, after van den Oord, Dieleman & Schrauwen (2013), who predict ALS factors.
 
     AdamW, Loshchilov & Hutter (2019), on batches of items; what is kept is the net that was nearest to a tenth of the
-    items, which it did not learn from, and it stops where that has not been for ``patience`` passes.
+    items, which it did not learn from, and it stops where that has not been for ``patience`` passes. On a GPU if there
+    is one.
     """
 
     hidden: tuple[int, ...] = Field(default=(512,), min_length=1)
@@ -62,15 +64,16 @@ class Mlp(Mapper):
         """Descend."""
         spaces = {name: array.shape[1] for name, array in directions.items()}
         rows, held = parted(len(content), HELD_OUT, rng)
-        wanted = torch.from_numpy(np.hstack(list(directions.values())).astype(np.float32))
+        device = fastest_device()
+        wanted = torch.from_numpy(np.hstack(list(directions.values())).astype(np.float32)).to(device)
         # Numbers of variance one are what initial weights and rates are made for.
         scale = np.float32(1 / max(float(content.std()), 1e-12))
-        told = torch.from_numpy(content * scale)
-        sure = torch.from_numpy((weights / weights.mean()).astype(np.float32))
+        told = torch.from_numpy(content * scale).to(device)
+        sure = torch.from_numpy((weights / weights.mean()).astype(np.float32)).to(device)
         seed = int(rng.integers(2**62))
         with torch_threads(threads), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            net = self.net(content.shape[1], wanted.shape[1])
+            net = self.net(content.shape[1], wanted.shape[1]).to(device)
             optimizer = torch.optim.AdamW(net.parameters(), lr=self.learning_rate, weight_decay=self.decay)
             best, kept, since = np.inf, net.state_dict(), 0
             for epoch in range(self.epochs):
@@ -97,9 +100,9 @@ class Mlp(Mapper):
 
     def net(self, width: int, wanted: int) -> nn.Sequential:
         """The net before it has learned anything."""
-        layers: list[nn.Module] = [nn.Dropout(self.input_dropout)]
+        layers: list[nn.Module] = [Dropout(self.input_dropout)]
         for wide, (inner, outer) in enumerate(pairwise((width, *self.hidden, wanted))):
-            layers += [nn.ReLU(), nn.Dropout(self.dropout)] if wide else []
+            layers += [nn.ReLU(), Dropout(self.dropout)] if wide else []
             layers.append(nn.Linear(inner, outer))
         return nn.Sequential(*layers)
 
@@ -111,7 +114,7 @@ class Mlp(Mapper):
         return share * x + (1 - share) * x[other], share * y + (1 - share) * y[other]
 
     def _loss(self, found: Tensor, wanted: Tensor, sure: Tensor, spaces: Mapping[str, int]) -> Tensor:
-        far = torch.zeros(len(found))
+        far = torch.zeros_like(sure)
         for one, other in zip(*(torch.split(each, [*spaces.values()], 1) for each in (found, wanted)), strict=True):
             if self.loss == "cosine":
                 far = far + 1 - nn.functional.cosine_similarity(one, other, dim=1)
@@ -123,7 +126,7 @@ class Mlp(Mapper):
 def exported(net: nn.Sequential, spaces: Mapping[str, int], scale: np.float32) -> ContentMap:
     """What a net does to content vectors times ``scale``, as arrays."""
     layers = [
-        (np.ascontiguousarray(layer.weight.detach().numpy().T), layer.bias.detach().numpy().copy())
+        (np.ascontiguousarray(layer.weight.detach().cpu().numpy().T), layer.bias.detach().cpu().numpy().copy())
         for layer in net
         if isinstance(layer, nn.Linear)
     ]

@@ -7,8 +7,6 @@ Solved by conjugate gradients from a warm start, Takács, Pilászy & Tikk (2011)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.util import find_spec
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -18,6 +16,7 @@ from pydantic import Field
 from recsys.arrays import Float32
 from recsys.folding.least_squares import LeastSquares, LeastSquaresRule
 from recsys.interactions import Interactions
+from training.devices import fastest_device
 from training.models import VECTORS, Choice, Family, Learned, Model, Progress, Range, Served, matrix_to_learn, silent
 from training.solvers import SOLVERS, Half
 
@@ -97,11 +96,4 @@ class Ials(Model):
 
     def solver(self) -> str:
         """The name of the solver that ``device`` comes to on this machine."""
-        # Importing torch takes seconds, so it is asked only where a driver is.
-        if self.device != "auto":
-            return self.device
-        if not Path("/proc/driver/nvidia").exists() or find_spec("torch") is None:
-            return "cpu"
-        from torch.cuda import is_available  # noqa: PLC0415  only where it may say yes
-
-        return "cuda" if is_available() else "cpu"
+        return fastest_device() if self.device == "auto" else self.device

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from recsys.interactions import Interactions
-from training.devices import torch_threads
+from training.devices import fastest_device, torch_threads
 from training.losses import Negatives, cross_entropy
 from training.models import VECTORS, Choice, Family, Learned, Model, Progress, Range, Served, matrix_to_learn, silent
 from training.sequences import Sequences
@@ -34,7 +34,7 @@ class Sasrec(Model):
     drawn: -ln of that, not the gBCE of Petrov & Macdonald (2023), see docs/decisions/0013-sasrec.md.
 
     An event's weight counts for nothing but being above 0; an item that was taken again stands where it was last.
-    Layers are normalised ahead, not behind. Fitted on the processor.
+    Layers are normalised ahead, not behind. Fitted on a GPU if there is one.
     """
 
     family: ClassVar[Family] = "sequence"
@@ -88,7 +88,8 @@ class Sasrec(Model):
         if 0 < self.negatives < len(counts):
             negatives = Negatives(counts, self.negatives, self.popular, rng)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        parameters = initial(len(counts), self.factors, self.window, self.blocks, generator)
+        drawn = initial(len(counts), self.factors, self.window, self.blocks, generator)
+        parameters = {name: value.detach().to(fastest_device()).requires_grad_() for name, value in drawn.items()}
         with torch_threads(threads):
             self._descend(parameters, sequences, negatives, Dropout(self.dropout, generator), rng, progress)
         return Learned.of_fold(fold_of(parameters, self.heads))
@@ -113,9 +114,11 @@ class Sasrec(Model):
                 for group in optimizer.param_groups:
                     group["lr"] = self.learning_rate * _pace(share)
                 optimizer.zero_grad()
-                users = states(parameters, Packed.of(batch.inputs, batch.lengths), self.heads, drop)
-                targets = torch.from_numpy(batch.targets.astype(np.int64))
-                cross_entropy(users, parameters["item"], targets, negatives).backward()  # type: ignore[no-untyped-call]
+                items = parameters["item"]
+                packed = Packed.of(batch.inputs, batch.lengths, items.device)
+                users = states(parameters, packed, self.heads, drop)
+                targets = torch.from_numpy(batch.targets.astype(np.int64)).to(items.device)
+                cross_entropy(users, items, targets, negatives).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 progress(share)
 
