@@ -1,6 +1,8 @@
 """What tests share: where things lie, and one release trained on real data."""
 
 import os
+import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -97,6 +99,41 @@ def served(folder, *options):
         finally:
             server.terminate()
             server.communicate(timeout=20)
+
+
+@contextmanager
+def redis_running(folder, *options):
+    """Debian's redis-server on a socket in ``folder``, until the context ends; gives its URL and its process."""
+    binary = shutil.which("redis-server")
+    assert binary, "redis-server is not on the PATH: install it (`apt-get install redis-server`), these tests need it"
+    path = folder / "redis.sock"
+    command = [binary, "--port", "0", "--unixsocket", path, "--dir", folder, "--save", "", *options]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            deadline = time.monotonic() + 30
+            while not answers_ping(path):
+                assert process.poll() is None, "redis-server ended"
+                assert time.monotonic() < deadline, "redis-server does not answer"
+                time.sleep(0.01)
+            yield f"unix://{path}", process
+        finally:
+            process.terminate()
+
+
+def answers_ping(path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
+        try:
+            peer.connect(str(path))
+            peer.sendall(b"PING\r\n")
+            return peer.recv(64).startswith(b"+PONG")
+        except OSError:
+            return False
+
+
+@pytest.fixture(scope="session")
+def redis_server():
+    """The context manager above, for tests that need a server of their own."""
+    return redis_running
 
 
 @pytest.fixture(scope="session")

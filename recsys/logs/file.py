@@ -152,7 +152,7 @@ class FileLog:
                 with self._thread_lock, _lock(self._folder / "lock"):
                     return action()
             except OSError as error:
-                full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+                full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
                 raise (LogFull if full else LogError)(
                     f"the log in {self._folder} cannot be used ({error}): "
                     + ("make room, or archive and trim it" if full else "see the rights of the folder and its disk")

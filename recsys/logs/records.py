@@ -122,7 +122,7 @@ def decode(stored: bytes) -> Record:
         type_ = TYPES[told.pop("type")]
         lists = {name: tuple(value) for name, value in told.items() if isinstance(value, list)}
         return type_(**{**told, **lists})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise LogError(f"what stands in the log as {stored[:80]!r} is no record of this program: {error!r}") from error
 
 

@@ -112,12 +112,12 @@ class RedisLog:
         """How far the group has come."""
         about = await self._about(group)
         pipeline = self._client.pipeline(transaction=False)
-        pipeline.xlen(EVENTS)
+        pipeline.xinfo_stream(EVENTS)
         pipeline.xlen(DEAD + group.encode())
-        length, dead = await self._answer(pipeline.execute())
-        lag = about["lag"]
-        if lag is None:
-            # entries were taken out behind the last that the group was given, so the server does not know
+        stream, dead = await self._answer(pipeline.execute())
+        length, lag = stream["length"], about["lag"]
+        if lag is None or stream["max-deleted-entry-id"] != b"0-0":
+            # entries were taken out of the middle, which the server's own count does not survive
             lag = len([place async for place, _ in self._pages_of(EVENTS, about["last-delivered-id"])])
         return Status(length, min(lag, length), about["pending"], dead, await self._oldest(group))
 
