@@ -262,7 +262,7 @@ class Bench:
             there = [self.descriptions[row] for row in np.flatnonzero(self.warm)]
             encoding = encoder_of(options).fit(there, _rng(), threads=SETTINGS.train.threads, progress=progress)
             vectors = unit(encoding.encode(self.descriptions))
-        return Described(options, encoding, vectors, {}), time.perf_counter() - start
+        return Described(self.descriptions, options, encoding, vectors, {}), time.perf_counter() - start
 
     def _learned_content(
         self, learned: Learned, train: Interactions, options: Mapping[str, Any], choice: Choice, items: Described

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -58,10 +58,11 @@ SCORES = 2**25
 class Described:
     """The items of a catalogue as a fitted encoder sees them.
 
-    ``options``: of the encoder. ``vectors``: float32 (n, w), of length one, zeros where nothing usable is said.
-    ``counts``: items with content, and those without by the reason.
+    ``items``: what is said of each. ``options``: of the encoder. ``vectors``: float32 (n, w), of length one, zeros
+    where nothing usable is said. ``counts``: items with content, and those without by the reason.
     """
 
+    items: Sequence[Description]
     options: Mapping[str, Any]
     encoding: Encoding
     vectors: Float32
@@ -110,7 +111,7 @@ def described(
     encoding = encoder_of(options).fit(items, rng, threads=threads, progress=lambda share: progress(0.5 * share))
     raw = encode_cached(encoding, items, settings.cache, lambda share: progress(0.5 + 0.5 * share))
     vectors = unit(raw)
-    return Described(options, encoding, vectors, _counts(items, encoding, vectors))
+    return Described(items, options, encoding, vectors, _counts(items, encoding, vectors))
 
 
 def usual_encoder(catalogue: Catalogue) -> dict[str, Any]:
@@ -204,7 +205,7 @@ def content_of(
     threads: int = 0,
     progress: Progress = silent,
 ) -> Content:
-    """Learn the map from the items that somebody took.
+    """Learn the map from the items that somebody took, and before it what an encoder wants to learn from these.
 
     An item of n takers weighs n / (n + ``certainty``). TrainingError where no item has content and a vector.
     """
@@ -219,8 +220,18 @@ def content_of(
         )
     weights = (takers[known] / (takers[known] + settings.certainty)).astype(np.float32)
     directions = {name: unit(array[known]) for name, array in learned.items()}
-    mapper, told = mapper_of(settings.map), items.vectors[known]
-    net = mapper.fit(told, directions, weights, rng, threads=threads, progress=lambda share: progress(0.5 * share))
+    encoding, vectors = items.encoding, items.vectors
+    taught = encoder_of(items.options).refined(
+        encoding, [items.items[row] for row in np.flatnonzero(known).tolist()], directions[ITEMS], weights, rng,
+        threads=threads, progress=lambda share: progress(0.3 * share),
+    )  # fmt: skip
+    if taught is not encoding:
+        # not from the cache: it is learned anew with each fit
+        encoding, vectors = taught, unit(encode_cached(taught, items.items, None))
+    mapper, told = mapper_of(settings.map), vectors[known]
+    net = mapper.fit(
+        told, directions, weights, rng, threads=threads, progress=lambda share: progress(0.3 + 0.2 * share)
+    )
     net = mapper.refined(
         net, told, directions, weights, Taste.of(fold, data, known), rng, threads=threads,
         progress=lambda share: progress(0.5 + 0.5 * share),
@@ -228,7 +239,7 @@ def content_of(
     lengths = {name: float(np.median(np.linalg.norm(array[known], axis=1))) for name, array in learned.items()}
     # The prior says how popular an answer is; what a user is made of has the usual length.
     norms = {**lengths, ITEMS: choice.prior * lengths[ITEMS]}
-    return Content(items.encoding, net, norms, choice.kappa, items.vectors)
+    return Content(encoding, net, norms, choice.kappa, vectors)
 
 
 def chosen(

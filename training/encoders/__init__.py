@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from recsys.arrays import Float32
 from recsys.encoding import Description, Encoding
 from recsys.settings import Section
 from recsys.tables import Table
@@ -26,6 +27,26 @@ class Encoder(Section):
     ) -> Encoding:
         """Learn from ``items`` with this many threads, 0 for all cores."""
         raise NotImplementedError
+
+    def refined(
+        self,
+        encoding: Any,
+        items: Sequence[Description],  # noqa: ARG002
+        directions: Float32,  # noqa: ARG002
+        weights: Float32,  # noqa: ARG002
+        rng: np.random.Generator,  # noqa: ARG002
+        *,
+        threads: int,  # noqa: ARG002
+        progress: Progress = silent,
+    ) -> Encoding:
+        """What :meth:`fit` learned, after a look at where interactions put m items; for most encoders as it was.
+
+        ``directions``: float32 (m, d), of length one. ``weights``: float32 (m,), above 0, how sure each is. A new
+        encoding gives no zeros where the old one gave none.
+        """
+        progress(1.0)
+        found: Encoding = encoding
+        return found
 
 
 ENCODERS: Table[type[Encoder]] = Table(

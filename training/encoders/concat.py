@@ -48,6 +48,30 @@ class ConcatEncoder(Encoder):
             parts[part] = _encoder(part, options).fit(items, rng, threads=threads, progress=share)
         return Concat(parts, {part: float(options.get("weight", 1.0)) for part, options in self.parts.items()})
 
+    def refined(
+        self,
+        encoding: Concat,
+        items: Sequence[Description],
+        directions: Float32,
+        weights: Float32,
+        rng: np.random.Generator,
+        *,
+        threads: int,
+        progress: Progress = silent,
+    ) -> Concat:
+        """Each part refined; the same if none has changed."""
+        parts = {}
+        for place, (part, options) in enumerate(self.parts.items()):
+
+            def share(done: float, before: int = place) -> None:
+                progress((before + done) / len(self.parts))
+
+            parts[part] = _encoder(part, options).refined(
+                encoding.parts[part], items, directions, weights, rng, threads=threads, progress=share
+            )
+        same = all(parts[part] is encoding.parts[part] for part in parts)
+        return encoding if same else Concat(parts, encoding.weights)
+
 
 def encoded_on(encoding: Concat, items: Sequence[Description], device: str) -> Float32:
     """What :meth:`Concat.encode` gives, float32 (m, w), its parts computed on a device as far as they can."""

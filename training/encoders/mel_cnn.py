@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ class MelCnnEncoder(Encoder):
 
     :meth:`fit_to` learns the whole network towards one vector an item, as Dieleman did: with the unit vectors that
     interactions taught, it answers with places in their space, so the map behind it has nothing to do but to
-    be the identity, or a ridge.
+    be the identity, or a ridge. So it does in a release with ``learn`` = "factors".
 
     On a GPU, if there is one. The same numbers are drawn on both; what is learned differs as sums are rounded. What is
     learned encodes in numpy alone, on every machine the same.
@@ -54,6 +54,8 @@ class MelCnnEncoder(Encoder):
     """Where a description has its spectrogram, or the name of a file: see :mod:`recsys.encoding.spectrogram`."""
     folder: Path | None = None
     """Where files are; without it none is read. The server looks there too."""
+    learn: Literal["contrast", "factors"] = "contrast"
+    """Factors: towards the vectors that interactions taught, with each fit of a release anew."""
     labels: tuple[str, ...] = ()
     """Columns, such as ``album``: items that have the same text there belong together. None: an item is its own."""
     window: int = Field(default=96, ge=1)
@@ -94,7 +96,10 @@ class MelCnnEncoder(Encoder):
     def fit(
         self, items: Sequence[Description], rng: np.random.Generator, *, threads: int, progress: Progress = silent
     ) -> MelCnn:
-        """Learn by contrast. TrainingError where fewer than two items have sound that can be used."""
+        """Learn by contrast, or only how loud bands are where :meth:`refined` is to learn the rest.
+
+        TrainingError where fewer than two items have sound that can be used.
+        """
         sounds = self._sounds(items)
         groups = [torch.from_numpy(group) for group in self._groups([items[place] for place in sounds.places.tolist()])]
         batch = min(self.batch, len(sounds))
@@ -108,9 +113,28 @@ class MelCnnEncoder(Encoder):
 
         with torch_threads(threads):
             network = self._network(sounds, self.width, rng)
-            for _ in self._descend(network, lambda: loss(network), progress):
-                pass
+            if self.learn == "contrast":
+                for _ in self._descend(network, lambda: loss(network), progress):
+                    pass
+        progress(1.0)
         return MelCnn.of(self._rule(), network.arrays())
+
+    def refined(
+        self,
+        encoding: MelCnn,
+        items: Sequence[Description],
+        directions: Float32,
+        weights: Float32,
+        rng: np.random.Generator,
+        *,
+        threads: int,
+        progress: Progress = silent,
+    ) -> MelCnn:
+        """As it was where it learned by contrast, else by :meth:`fit_to`."""
+        if self.learn == "contrast":
+            progress(1.0)
+            return encoding
+        return self.fit_to(items, directions, rng, weights=weights, threads=threads, progress=progress)
 
     def fit_to(
         self,
