@@ -13,8 +13,10 @@ from fastapi import Request, Response
 from pydantic_core import to_json
 
 from api.metrics import METRICS
+from api.writing import Impressions
 from recsys.assembly import Engine
-from recsys.candidates import RANK_CONSTANT
+from recsys.candidates import PROPENSITY, RANK_CONSTANT
+from recsys.logs.records import Shown
 from recsys.pipeline import Answer as Ranked
 from recsys.reasons import reasons
 from recsys.retrieval import Query
@@ -85,6 +87,29 @@ def content_of(
         "reason": None if count == found.shape[1] else _reason(engine, query, count),
         "request_id": secrets.token_hex(8),
     }
+
+
+def note(impressions: Impressions, query: Query, ranked: Ranked, place: int, content: Mapping[str, Any]) -> None:
+    """Have it noted what the query at ``place`` was shown, if it is somebody's and its answer one of those noted."""
+    items: list[dict[str, Any]] = content["items"]
+    if query.user is None or not items or not impressions.wants(content["request_id"]):
+        return
+    odds = ranked.candidates.signals.get(PROPENSITY)
+    # What the ladder filled up with was not drawn, so it stands there for certain.
+    drawn = () if odds is None else tuple(np.nan_to_num(odds[place, : len(items)].astype(float), nan=1.0).tolist())
+    impressions.add(
+        Shown(
+            content["request_id"],
+            int(query.now.timestamp()),
+            query.user,
+            tuple(item["item_id"] for item in items),
+            content["surface"],
+            content["release"],
+            content["level"],
+            items[0]["rank"],
+            drawn,
+        )
+    )
 
 
 def timed(surface: str, seconds: Mapping[str, float]) -> str:

@@ -14,48 +14,52 @@ from typing import Any
 from fastapi import FastAPI, Response
 from fastapi.staticfiles import StaticFiles
 
-from api import changes, page, problems, recommend, routes
+from api import changes, events, page, problems, recommend, routes
 from api.live import Live
 from api.metrics import Measured
+from api.writing import Impressions, Writer
 from recsys import __version__
-from recsys.errors import StoreError
+from recsys.errors import LogError, StoreError
+from recsys.logs import EventLog
+from recsys.settings import USUAL_KINDS, Settings
 from recsys.stores import Store, UserStateStore
 from recsys.users import write_states
 
 log = logging.getLogger(__name__)
 
 WEB = Path(__file__).parent / "web"
+FLUSH_SECONDS = 0.1
+"""How long an impression waits for others, to be written with them."""
+CLOSE_SECONDS = 2.0
+"""How long a worker that is to end tries to write the impressions that it still has."""
 
 
 def create_app(
     live: Live,
+    settings: Settings,
     open_store: Callable[[], AbstractAsyncContextManager[Store]],
-    *,
-    watch_seconds: float = 0.5,
-    with_page: bool = True,
-    max_waiting: int = 200,
-    cursor_key: str = "",
+    open_log: Callable[[], AbstractAsyncContextManager[EventLog]],
 ) -> FastAPI:
-    """The service over ``live`` engines and the store that ``open_store`` opens.
-
-    ``watch_seconds``: how often the release pointer and the changes of items are looked at. ``with_page``: serve the
-    trial page, which shows users' histories. ``max_waiting``: requests at once beyond which more are refused.
-    ``cursor_key``: what cursors are signed with, the same in all that answer; drawn if empty.
-    """
+    """The service over ``live`` engines, the store that ``open_store`` opens and the log that ``open_log`` does."""
+    serve = settings.serve
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_store() as store:
-            app.state.store = store
+        async with open_store() as store, open_log() as events_log:
+            writer = Writer(events_log)
+            impressions = Impressions(writer, settings.log.impressions)
+            app.state.store, app.state.writer, app.state.impressions = store, writer, impressions
             await live.follow()
             await _catch_up(live, store)
             # Several tasks, so that a store that hangs does not keep a new release waiting, nor filling it an item.
             looks = (live.follow, lambda: _ensure_states(live, store), lambda: _catch_up(live, store))
-            tasks = [asyncio.create_task(_every(watch_seconds, look)) for look in looks]
+            tasks = [asyncio.create_task(_every(serve.watch_seconds, look)) for look in looks]
+            tasks.append(asyncio.create_task(_every(FLUSH_SECONDS, lambda: _flush(impressions))))
             yield
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await impressions.close(CLOSE_SECONDS)
 
     app = FastAPI(
         title="recsys-engine",
@@ -64,16 +68,19 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.live = live
-    app.state.cursor_key = cursor_key.encode() or secrets.token_bytes(32)
+    app.state.cursor_key = serve.cursor_key.encode() or secrets.token_bytes(32)
+    app.state.rules = events.Rules(settings.log, {**USUAL_KINDS, **settings.data.kinds})
+    # Routes are looked through in this order: what is asked for most comes first.
     app.include_router(recommend.router)
+    app.include_router(events.router)
     app.include_router(routes.router)
     app.include_router(changes.router)
-    if with_page:
+    if serve.page:
         app.include_router(page.router)
         app.mount("/", Fresh(directory=WEB, html=True))
     problems.install(app)
     app.add_middleware(problems.BodyLimit)
-    app.add_middleware(problems.Shed, most=max_waiting)
+    app.add_middleware(problems.Shed, most=serve.max_waiting)
     app.add_middleware(Measured)
     return app
 
@@ -116,3 +123,9 @@ async def _catch_up(live: Live, store: Store) -> None:
     """See to it that items are answered as they are described now; while the store is down, as they were."""
     with contextlib.suppress(StoreError):
         await live.catch_up(store)
+
+
+async def _flush(impressions: Impressions) -> None:
+    """Write the impressions that wait; while the log is down they wait on, and the oldest are kept."""
+    with contextlib.suppress(LogError):
+        await impressions.flush()

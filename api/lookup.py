@@ -14,6 +14,7 @@ from fastapi import Request
 
 from api.live import Live
 from api.problems import Problem
+from api.writing import Impressions, Writer
 from recsys.arrays import Int32
 from recsys.assembly import Engine
 from recsys.errors import StoreError, unknown_choice
@@ -35,6 +36,16 @@ def live_of(request: Request) -> Live:
 def store_of(request: Request) -> Store:
     """The store that the app opened."""
     return cast("Store", request.app.state.store)
+
+
+def writer_of(request: Request) -> Writer:
+    """What writes to the log that the app opened."""
+    return cast("Writer", request.app.state.writer)
+
+
+def impressions_of(request: Request) -> Impressions:
+    """Where it is noted what answers showed."""
+    return cast("Impressions", request.app.state.impressions)
 
 
 def key_of(request: Request) -> bytes:

@@ -24,6 +24,10 @@ class Metrics:
     degraded: Counter
     shed: Counter
     items: Counter
+    events: Counter
+    refused_events: Counter
+    unknown_items: Counter
+    impressions: Counter
     loaded_releases: Counter
     refused_releases: Counter
     release_created: Gauge
@@ -45,6 +49,10 @@ METRICS = Metrics(
     degraded=Counter("recsys_degraded", "Answers made without a part that failed", ["part"]),
     shed=Counter("recsys_shed", "Requests answered with 503 because too many were waiting"),
     items=Counter("recsys_items", "Items put, by what places them, and items deleted", ["placed"]),
+    events=Counter("recsys_events", "Events accepted, by kind", ["kind"]),
+    refused_events=Counter("recsys_events_refused", "Events refused, by the field that was wrong", ["field"]),
+    unknown_items=Counter("recsys_events_unknown_items", "Events accepted of items that the release does not know"),
+    impressions=Counter("recsys_impressions", "Answers whose showing was written to the log or dropped", ["fate"]),
     loaded_releases=Counter("recsys_releases_loaded", "Releases put into service"),
     refused_releases=Counter("recsys_releases_refused", "Releases that the pointer named but that could not be loaded"),
     release_created=Gauge(

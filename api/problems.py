@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -63,6 +64,10 @@ NOT_FOUND: dict[int | str, dict[str, Any]] = {
 }
 
 
+UNKEPT: dict[int | str, dict[str, Any]] = {
+    status: {"description": text, "content": {MEDIA_TYPE: {"schema": ProblemDocument.model_json_schema()}}}
+    for status, text in {415: "The body is not said to be JSON", 507: "The event log is full: nothing was kept"}.items()
+}
 GONE: dict[int | str, dict[str, Any]] = {
     410: {
         "description": "The cursor is too old",
@@ -93,7 +98,7 @@ def install(app: FastAPI) -> None:
 
     async def invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101  registered for this type
-        errors = [_field_problem(finding) for finding in error.errors()]
+        errors = [field_problem(finding) for finding in error.errors()]
         detail = "; ".join(f"{e.field}: {e.problem}, but it is {e.got}" for e in errors[:3])
         return document(422, detail, errors)
 
@@ -105,14 +110,19 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, unexpected)
 
 
-def _field_problem(finding: dict[str, Any]) -> FieldProblem:
+def field_problem(finding: Mapping[str, Any]) -> FieldProblem:
+    """One of pydantic's findings, fit to be sent back."""
     field = ".".join(str(part) for part in finding["loc"])
-    got = "missing" if finding["type"] == "missing" else _short(finding.get("input"))
+    got = "missing" if finding["type"] == "missing" else short(finding.get("input"))
     return FieldProblem(field=field, problem=finding["msg"], got=got)
 
 
-def _short(value: object) -> str:
-    text = value if isinstance(value, str) else repr(value)
+def short(value: object) -> str:
+    """What came, fit to be sent back: printable, and not much of it."""
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
     # What came may hold anything; what goes back must be printable.
     text = text.encode("unicode_escape").decode("ascii")
     return text if len(text) <= 80 else f"{text[:60]}… ({len(text):,} characters)"

@@ -11,9 +11,9 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
-from api.answers import NEVER_KEPT, answer, content_of, timed
+from api.answers import NEVER_KEPT, answer, content_of, note, timed
 from api.cursors import LIFE, MOST, Cursor, CursorExpired, CursorInvalid
-from api.lookup import allowed_of, engine_of, key_of, known_of, states_of, surface_of
+from api.lookup import allowed_of, engine_of, impressions_of, key_of, known_of, states_of, surface_of
 from api.problems import GONE, NOT_FOUND, PROBLEMS, Problem
 from api.schemas import (
     MAX_BATCH,
@@ -68,6 +68,7 @@ async def recommend(
     there = rows[-1] >= 0 and len(after.given) < MOST
     subject = {"user_id": user_id, "cursor": after.signed(key_of(request), user_id, surface) if there else None}
     content = content_of(engine, query, ranked, 0, surface, subject, degraded, explain=explain, given=len(at.given))
+    note(impressions_of(request), query, ranked, 0, content)
     took = timed(surface, {"state": waited, **ranked.seconds})
     return Response(to_json(content), headers={**NEVER_KEPT, "Server-Timing": took}, media_type="application/json")
 
@@ -105,6 +106,8 @@ async def recommend_posted(request: Request, body: RecommendRequest) -> Response
         content_of(engine, query, ranked, place, body.surface, {"user_id": query.user}, degraded, explain=body.explain)
         for place, query in enumerate(queries)
     ]
+    for place, query in enumerate(queries):
+        note(impressions_of(request), query, ranked, place, answers[place])
     content = {"release": engine.id, "answers": answers, "request_id": secrets.token_hex(8)}
     took = timed(body.surface, {"state": waited, **ranked.seconds})
     return Response(to_json(content), headers={**NEVER_KEPT, "Server-Timing": took}, media_type="application/json")

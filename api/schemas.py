@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from annotated_types import Len
@@ -18,10 +19,14 @@ MAX_ALIKE = 100
 MAX_ASKED = 100
 MAX_BATCH = 50_000
 """Items in all the lists of a batch."""
+MAX_EVENTS = 1000
+
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def _printable(text: str) -> str:
-    if any(character < " " or character == "\x7f" for character in text):
+    if CONTROL.search(text):
         raise ValueError("it must not hold control characters")
     return text
 
@@ -156,6 +161,47 @@ class RecommendRequest(Strict):
     exclude: Annotated[list[Id], Len(0, MAX_HISTORY)] = Field(default=[], description="Items that are not wanted.")
     k: int = Field(default=20, ge=1, le=MAX_K)
     explain: bool = Field(default=False, description="Say what of the history speaks for each item.")
+
+
+class EventPosted(Strict):
+    """Something that a user did with an item."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"examples": [{"event_id": "5f0c", "user_id": "196", "item_id": "50", "kind": "play"}]},
+    )
+
+    user_id: Id
+    item_id: Id = Field(description="Also one that no release knows yet: it counts from when one does.")
+    kind: Name = Field(description="A kind of event that the release or the configuration knows.", examples=["play"])
+    value: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="A rating, a count.")
+    time: Annotated[float, Field(allow_inf_nan=False)] | Annotated[str, Field(max_length=40)] | None = Field(
+        default=None,
+        description="Unix seconds, or ISO 8601, UTC where it names no zone; now where it is not given.",
+        examples=[1764190000, "2026-11-26T21:00:00Z"],
+    )
+    event_id: Id | None = Field(
+        default=None,
+        description="What makes it the same event when it is sent twice; without one it is another each time.",
+    )
+    surface: Name | None = Field(default=None, description="Where the list stood that the item was taken from.")
+    request_id: Name | None = Field(default=None, description="`request_id` of the answer that showed the item.")
+    position: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(default=None, description="Its `rank` there.")
+
+
+class RefusedEvent(BaseModel):
+    """An event that was not accepted."""
+
+    index: int = Field(examples=[3], description="Its place in the list, from 0.")
+    reason: str = Field(examples=["kind: unknown kind of event 'plya', choose one of click, like, play"])
+
+
+class EventsAnswer(BaseModel):
+    """What became of events: those accepted are kept, and change lists from then on."""
+
+    accepted: int = Field(examples=[2])
+    refused: list[RefusedEvent]
 
 
 class Because(BaseModel):

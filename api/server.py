@@ -20,6 +20,7 @@ from uvicorn.supervisors import Multiprocess
 import index
 from index.growing import Growing
 from recsys.errors import SettingsError
+from recsys.logs import open_log
 from recsys.releases import ReleaseStore
 from recsys.settings import Settings, State
 from recsys.stores import open_store
@@ -37,11 +38,9 @@ def worker_app(settings: Settings) -> FastAPI:
     threadpool_limits(1)
     return create_app(
         Live(ReleaseStore(settings.releases.folder), index.load, Growing.of),
+        settings,
         partial(open_store, settings.state),
-        watch_seconds=settings.serve.watch_seconds,
-        with_page=settings.serve.page,
-        max_waiting=settings.serve.max_waiting,
-        cursor_key=settings.serve.cursor_key,
+        partial(open_log, settings),
     )
 
 

@@ -21,11 +21,13 @@ def loaded(act, cwd):
     return set(json.loads(done.stdout))
 
 
-def test_serving_imports_no_training_library_and_no_pandas(home):
+def test_serving_imports_no_training_library_and_no_pandas(home, tmp_path):
     act = """
 import asyncio, httpx
 from api.server import worker_app
-app = worker_app(load_settings(Path("recsys.toml"), {"RECSYS_STATE_URL": "memory://"}))
+from recsys.settings import LogSettings
+settings = load_settings(Path("recsys.toml"), {"RECSYS_STATE_URL": "memory://"})
+app = worker_app(settings.model_copy(update={"log": LogSettings(url="file:EVENTS")}))
 
 async def ask():
     async with app.router.lifespan_context(app):
@@ -40,10 +42,12 @@ async def ask():
                 answer = await client.put(path, json=about)
                 assert answer.status_code in (200, 201), answer.text
             assert (await client.delete("/items/new")).status_code == 204
+            event = {"user_id": "new", "item_id": "50", "kind": "play"}
+            assert (await client.post("/events", json=event)).status_code == 202
 
 asyncio.run(ask())
 """
-    modules = loaded(act, home)
+    modules = loaded(act.replace("EVENTS", str(tmp_path)), home)
     assert {"numpy", "fastapi", "pyarrow"} <= modules
     assert not {"torch", "implicit", "lightgbm", "training", "pandera", "pandas", "scipy", "sklearn"} & modules
 

@@ -79,8 +79,9 @@ SERVING = """
 import asyncio, httpx, json, sys
 from pathlib import Path
 from api.server import worker_app
-from recsys.settings import load_settings
-app = worker_app(load_settings(Path("recsys.toml"), {"RECSYS_STATE_URL": "memory://"}))
+from recsys.settings import LogSettings, load_settings
+settings = load_settings(Path("recsys.toml"), {"RECSYS_STATE_URL": "memory://"})
+app = worker_app(settings.model_copy(update={"log": LogSettings(url="file:var/events")}))
 
 async def ask():
     async with app.router.lifespan_context(app):
