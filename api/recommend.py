@@ -13,6 +13,7 @@ from pydantic_core import to_json
 
 from api.answers import NEVER_KEPT, answer, content_of, note, timed
 from api.cursors import LIFE, MOST, Cursor, CursorExpired, CursorInvalid
+from api.direct import Direct
 from api.lookup import allowed_of, engine_of, impressions_of, key_of, known_of, states_of, surface_of
 from api.problems import GONE, NOT_FOUND, PROBLEMS, Problem
 from api.schemas import (
@@ -34,7 +35,7 @@ from recsys.assembly import HOME, Engine
 from recsys.errors import unknown_choice
 from recsys.retrieval import Query
 
-router = APIRouter(responses=PROBLEMS)
+router = APIRouter(responses=PROBLEMS, route_class=Direct)
 
 
 @router.get("/recommend", response_model=Answer, responses={**NOT_FOUND, **GONE})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow as pa
 from benchmarks.clicks import with_ranker
 from benchmarks.vectors import shape_of, synthetic
 from index import report as indexes
+from index.tuning import EXACT
 from recsys.arrays import Float32, Int32
 from recsys.assembly import HOME, SIMILAR, Engine, card_of
 from recsys.catalogue import Catalogue
@@ -34,6 +36,15 @@ NEIGHBOURS = 20
 ARTISTS = 10
 """Items of each artist, on average."""
 GENRES = 20
+SEARCHED: Mapping[str, dict[str, int]] = {
+    ITEMS_INDEX: {"probes": 64, "refine": 2},
+    SIMILAR_INDEX: {"probes": 16, "refine": 2},
+}
+"""What `auto` finds for a million of these items, whose finding takes minutes."""
+KINDS, LIKED = 1000, 3
+"""Kinds of items, and how many of them a user likes."""
+BLOCK = 50_000
+"""Items whose kinds are found at once."""
 DEMO = '[model]\nname = "als"\nfactors = 64\nregularization = 20.0\nalpha = 2.0\n'
 SYNTHETIC = "[state]\ntimeout_ms = 1000\n"
 
@@ -73,11 +84,13 @@ def _synthetic(settings: Settings, items: int, users: int) -> list[str]:
     names = Vocabulary.of([f"i{row}" for row in range(items)])
     people = Vocabulary.of([f"u{row}" for row in range(users)])
     fold = LeastSquares.of(vectors, LeastSquaresRule(alpha=10, regularization=10))
-    history = _histories(items, users, rng)
+    history = _histories(vectors, users, rng)
+    folded = fold_all(history, fold)
     built, reports = {}, {}
-    for name, over in ((ITEMS_INDEX, vectors), (SIMILAR_INDEX, directions)):
-        queries = over[rng.permutation(items)[:1000]]
-        built[name], told = indexes.build(over, queries, rng=rng, backend="faiss-ivf" if items > 50_000 else "exact")
+    recent = directions[history.rows[history.indptr[:-1]]]
+    for name, over, queries in ((ITEMS_INDEX, vectors, folded), (SIMILAR_INDEX, directions, recent)):
+        backend, options = ("faiss-ivf", SEARCHED[name]) if items > EXACT else ("exact", {})
+        built[name], told = indexes.build(over, queries, rng=rng, backend=backend, **options)
         reports[name] = told.as_dict()
     lists = {"together": _lists(items, rng)}
     release = ReleaseStore(settings.releases.folder)
@@ -91,7 +104,7 @@ def _synthetic(settings: Settings, items: int, users: int) -> list[str]:
         lists=lists,
         catalogue=catalogue,
         popularity=np.bincount(history.rows, minlength=items).astype(np.float32),
-        users=Users(people, fold_all(history, fold), history, names, settings.train.recent_items),
+        users=Users(people, folded, history, names, settings.train.recent_items),
         indexes=built,
         card=card_of(fold, lists, settings.train.recent_items, USUAL_KINDS),
         surfaces={HOME: HOME_SURFACE, SIMILAR: Surface(sources=(Line(name="nearest", index=SIMILAR_INDEX),))},
@@ -120,12 +133,23 @@ async def _states(settings: Settings, engine: Engine) -> None:
         await write_states(store, engine.users, engine.id)
 
 
-def _histories(items: int, users: int, rng: np.random.Generator) -> History:
-    """:data:`TAKEN` different items for each user, some far oftener than others."""
-    drawn = (items * rng.random((users, 2 * TAKEN)) ** 2).astype(np.int32)
-    rows = np.concatenate([np.unique(line)[:TAKEN] for line in drawn])
-    lengths = np.array([min(TAKEN, len(np.unique(line))) for line in drawn])
+def _histories(vectors: Float32, users: int, rng: np.random.Generator) -> History:
+    """:data:`TAKEN` different items for each user, of a few kinds each, some items far oftener than others."""
+    # Kinds are what lies nearest to some items drawn at random: a user without a taste is asked about by nobody.
+    kinds = vectors[rng.permutation(len(vectors))[: min(KINDS, len(vectors) // 20)]]
+    kinds = kinds / np.linalg.norm(kinds, axis=1, keepdims=True)
+    blocks = range(0, len(vectors), BLOCK)
+    kind = np.concatenate([(vectors[start : start + BLOCK] @ kinds.T).argmax(axis=1) for start in blocks])
+    order = np.argsort(kind, kind="stable").astype(np.int32)
+    sizes = np.bincount(kind, minlength=len(kinds))
+    starts, there = np.cumsum(sizes) - sizes, np.flatnonzero(sizes)
+    liked = there[rng.integers(0, len(there), (users, LIKED))]
+    drawn = np.take_along_axis(liked, rng.integers(0, LIKED, (users, 3 * TAKEN)), axis=1)
+    places = starts[drawn] + (sizes[drawn] * rng.random(drawn.shape) ** 2).astype(np.int64)
+    taken = [list(dict.fromkeys(line))[:TAKEN] for line in order[places].tolist()]
+    lengths = np.array([len(line) for line in taken])
     indptr = np.concatenate([[0], np.cumsum(lengths)])
+    rows = np.array([row for line in taken for row in line], np.int32)
     # A day between two items of a user, the newest first, and a moment of the day for each.
     days = np.arange(len(rows)) - np.repeat(indptr[:-1], lengths)
     times = 1_760_000_000 - 86_400 * days - rng.integers(0, 86_400, len(rows))
