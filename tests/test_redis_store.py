@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from recsys.errors import SettingsError, StoreError
 from recsys.settings import State
-from recsys.stores import redis
+from recsys.stores import redis, redis_items
 from recsys.stores.embedded import EmbeddedServer
+from recsys.stores.server import Breaker
 from recsys.testing.stores import running, user_state
 
 
@@ -128,27 +129,27 @@ def test_a_wrong_password_or_a_missing_right_is_the_servers_refusal():
 def test_garbage_under_a_key_is_named_and_the_next_request_is_served(server):
     with opened(server.state) as (run, store):
         run(store.put([user_state("u"), user_state("v")], "r1"))
-        run(store._client.set("recsys:s:{uu}", "garbage"))
+        run(store._server.client.set("recsys:s:{uu}", "garbage"))
         with pytest.raises(StoreError, match="state of user 'u' was not written by this program"):
             run(store.get(["v", "u"], "r1"))
         assert run(store.get(["v"], "r1"))[0].user == "v"
-        run(store._client.set("recsys:v:r1:{uv}", "garbage"))
+        run(store._server.client.set("recsys:v:r1:{uv}", "garbage"))
         with pytest.raises(StoreError, match="vector of user 'v' was not written by this program"):
             run(store.get(["v"], "r1"))
 
 
 def test_a_key_of_another_type_is_an_unknown_user(server):
     with opened(server.state) as (run, store):
-        run(store._client.lpush("recsys:s:{uu}", "1"))
+        run(store._server.client.lpush("recsys:s:{uu}", "1"))
         assert run(store.get(["u"], "r1")) == [None]
 
 
 def test_get_is_one_round_trip(server):
     with opened(server.state) as (run, store):
         run(store.put([user_state(f"u{n}") for n in range(50)], "r1"))
-        run(store._client.config_resetstat())
+        run(store._server.client.config_resetstat())
         run(store.get([f"u{n}" for n in range(50)], "r1"))
-        after = run(store._client.info("commandstats"))
+        after = run(store._server.client.info("commandstats"))
         called = {name: stats["calls"] for name, stats in after.items() if "config" not in name and "info" not in name}
         assert called == {"cmdstat_mget": 1}
 
@@ -159,26 +160,26 @@ def test_put_takes_what_it_is_given_a_batch_at_a_time(server):
     with opened(server.state) as (run, store):
 
         def states():
-            for n in range(3 * redis.BATCH_STATES):
+            for n in range(3 * redis_items.BATCH_LENGTH):
                 next(pulled)
                 yield user_state(f"u{n}", 1, 1)
 
-        batches = redis._batches(redis._pair(state, redis._vector_keys("r1")) for state in states())
-        assert len(next(batches)) == redis.BATCH_STATES
-        assert next(pulled) == redis.BATCH_STATES
-        assert run(store.put(states(), "r1")) == 3 * redis.BATCH_STATES
+        batches = redis_items.batches(redis._parts(state, redis._vector_keys("r1")) for state in states())
+        assert len(next(batches)) == redis_items.BATCH_LENGTH
+        assert next(pulled) == redis_items.BATCH_LENGTH
+        assert run(store.put(states(), "r1")) == 3 * redis_items.BATCH_LENGTH
 
 
 def test_large_states_make_small_batches():
-    large = [user_state(f"u{n}", 1, redis.BATCH_BYTES // 16 + 1) for n in range(4)]
-    batches = redis._batches(redis._pair(state, redis._vector_keys("r1")) for state in large)
+    large = [user_state(f"u{n}", 1, redis_items.BATCH_BYTES // 16 + 1) for n in range(4)]
+    batches = redis_items.batches(redis._parts(state, redis._vector_keys("r1")) for state in large)
     assert [len(batch) for batch in batches] == [2, 2]
 
 
 def test_a_connection_that_the_server_closed_is_replaced(server):
     with opened(server.state) as (run, store):
         run(store.put([user_state("u")], "r1"))
-        run(store._client.client_kill_filter(_type="normal", skipme=False))
+        run(store._server.client.client_kill_filter(_type="normal", skipme=False))
         assert run(store.get(["u"], "r1"))[0].user == "u"
 
 
@@ -235,13 +236,13 @@ class Clock:
 
 
 def test_a_breaker_lets_everything_through_until_something_fails():
-    breaker = redis.Breaker(0.25, Clock())
+    breaker = Breaker(0.25, Clock())
     assert [breaker.allows() for _ in range(3)] == [True, True, True]
 
 
 def test_a_breaker_lets_one_request_try_after_each_rest():
     clock = Clock()
-    breaker = redis.Breaker(0.25, clock)
+    breaker = Breaker(0.25, clock)
     breaker.failed()
     assert not breaker.allows()
     clock.now += 0.25
@@ -254,7 +255,7 @@ def test_a_breaker_lets_one_request_try_after_each_rest():
 
 def test_a_breaker_closes_when_the_probe_succeeds():
     clock = Clock()
-    breaker = redis.Breaker(0.25, clock)
+    breaker = Breaker(0.25, clock)
     breaker.failed()
     clock.now += 0.3
     assert breaker.allows()

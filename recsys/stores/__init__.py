@@ -1,32 +1,48 @@
 """What is remembered between requests, of each user and of items that changed since a release was made, and where.
 
-Recent and seen items are kept as vocabulary keys, which mean the same in every release; a vector is kept
-under the id of the release in whose space it lies, because only item ids cross releases. Of an item its description
-is kept and never a vector: each release makes its own of it.
+Of a user it is what happened since: what a release learned from stands in the release itself. Items are kept as
+vocabulary keys, which mean the same in every release; a vector is kept under the id of the release in whose space it
+lies, because only item ids cross releases. Of an item its description is kept and never a vector: each release makes
+its own of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from recsys.arrays import Float32, Int64, UInt64
+import numpy as np
+
+from recsys.arrays import Bool, Float32, Int64, UInt32, UInt64
 from recsys.errors import SettingsError, unknown_choice
 from recsys.settings import State
 from recsys.tables import Table
 
 
+def _nothing(dtype: type) -> Callable[[], Any]:
+    empty: Any = np.zeros(0, dtype)
+    empty.flags.writeable = False
+    return lambda: empty
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class UserState:
-    """One user, as far as requests need to know.
+    """What one user did, as far as it is remembered.
 
-    ``vector``: float32 (d,) in the space of the release that was asked for, or None. ``recent``: uint64 (r,),
-    keys of the last items, newest first, with ``weights`` float32 (r,) and ``times`` int64 (r,), unix seconds.
-    ``seen``: uint64 (s,), keys of everything seen, in no order. ``interests``: words and tags that the user named, as
-    they were declared, whatever is put. Arrays that come out of a store are read-only.
+    ``vector``: float32 (d,) in the space of the release that was asked for, made of this very state; else None.
+    ``recent``: uint64 (r,), the items of the last events, newest first, an item as often as it had any; alike
+    ``weights`` float32, -1 where the event dismissed the item, ``times`` int64, unix seconds, and ``marks`` uint32,
+    hashes of the events' ids, 0 where nobody knows. ``seen``: uint64 (s,), the items of events before those, in no
+    order; alike ``seen_times`` int64, of the last event, and ``dropped`` bool, whether that one dismissed the item.
+    ``interests``: words and tags that the user named, as they were declared, whatever is put. ``shown``: uint64 (m,),
+    items that were put before the user, newest first; alike ``shown_times`` int64 and ``shown_marks`` uint32, hashes of
+    the requests' ids. ``into``: ids for whom all this counts too; ``absorbed``: ids whose events count here too.
+
+    What is left out besides ``recent``, ``weights``, ``times`` and ``seen`` is 0. Arrays that come out of a store are
+    read-only.
     """
 
     user: str
@@ -36,21 +52,57 @@ class UserState:
     times: Int64
     seen: UInt64
     interests: tuple[str, ...] = ()
+    marks: UInt32 = field(default_factory=_nothing(np.uint32))
+    seen_times: Int64 = field(default_factory=_nothing(np.int64))
+    dropped: Bool = field(default_factory=_nothing(np.bool_))
+    shown: UInt64 = field(default_factory=_nothing(np.uint64))
+    shown_times: Int64 = field(default_factory=_nothing(np.int64))
+    shown_marks: UInt32 = field(default_factory=_nothing(np.uint32))
+    into: tuple[str, ...] = ()
+    absorbed: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, length, dtype in (
+            ("marks", len(self.recent), np.uint32),
+            ("seen_times", len(self.seen), np.int64),
+            ("dropped", len(self.seen), np.bool_),
+        ):
+            if length and not len(getattr(self, name)):
+                object.__setattr__(self, name, np.zeros(length, dtype))
 
     @property
     def empty(self) -> bool:
-        """Nothing is known but what the user said."""
+        """Nothing is known but what the user said, and what was put before them."""
         return not len(self.seen) and not len(self.recent)
+
+    @property
+    def dismissed(self) -> UInt64:
+        """The items whose last event dismissed them, uint64 (m,)."""
+        before = self.seen[self.dropped]
+        if not (self.weights < 0).any():
+            return before
+        # The first place of an item is that of its last event.
+        items, first = np.unique(self.recent, return_index=True)
+        return np.concatenate([before, items[self.weights[first] < 0]])
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a store holds of a user, None for nothing, and a ``token`` that is another one whenever that is another."""
+
+    state: UserState | None
+    token: Any
 
 
 class UserStateStore(Protocol):
     """User states by user id, vectors by release beside them.
 
     Laws: get after put gives what was put, but for interests, which ``declare`` alone changes; a vector put under one
-    release is never returned for another; everything else is shared by all releases; get keeps the order of ``users``
-    and gives None for a user it does not know, of whom one that only declared something is none. Many at a time is the
-    primitive. Every method raises StoreError, and nothing else, when the server does not answer in time or answers
-    nonsense; arrays whose shapes do not fit together are a ValueError.
+    release is never returned for another, nor with a state that is not the one it was put with; everything else is
+    shared by all releases; get keeps the order of ``users`` and gives None for a user it does not know, which one
+    that only declared something is not. Many at a time is the primitive. Every method raises StoreError, and nothing
+    else, when the server does not answer in time, answers nonsense or has no room, and then still gives what it has;
+    arrays whose shapes do not fit together are a ValueError.
     """
 
     async def get(self, users: Sequence[str], release: str) -> list[UserState | None]:
@@ -64,12 +116,44 @@ class UserStateStore(Protocol):
         """
         ...
 
-    async def declare(self, interests: Mapping[str, Sequence[str]]) -> None:
-        """Keep what users name as their interests in place of what they named before; none at all takes it away."""
+    async def load(self, users: Sequence[str], release: str) -> list[Stored]:
+        """As :meth:`get`, for who is going to :meth:`swap`; patient."""
+        ...
+
+    async def swap(self, changes: Sequence[tuple[UserState, Any]], release: str) -> list[bool]:
+        """Write each state, with its vector under ``release``, if what is stored is still what its token came with.
+
+        Whether it was, of each. One user is written whole or not at all. A state of nothing is taken away. Users that
+        are named here are active from now on, written or not.
+        """
+        ...
+
+    async def erase(self, users: Sequence[str]) -> Mapping[str, int]:
+        """Take away everything of users, of all releases; how many ``states``, ``vectors`` and so on were found."""
+        ...
+
+    async def active(self, since: float) -> list[str]:
+        """The users that were swapped since a time, unix seconds by this machine's clock, as far as a day back."""
+        ...
+
+    def users(self) -> AsyncIterator[list[str]]:
+        """The ids of all users that have a state, some at a time; who comes or goes meanwhile may be among them."""
+        ...
+
+    async def wipe(self) -> int:
+        """Take away all states, impressions, vectors and counts, and nothing else; how many states there were."""
+        ...
+
+    async def declare(self, interests: Mapping[str, Sequence[str]], stamp: str = "") -> None:
+        """Keep what users name as their interests in place of what they named before; none at all takes it away.
+
+        ``stamp``: a text that sorts by when it was said; what was said under a later one stays. Without one it is kept
+        whatever was said before.
+        """
         ...
 
     async def seal(self, release: str) -> None:
-        """Mark that the states of every user have been written for ``release``."""
+        """Mark that everybody has a vector under ``release``."""
         ...
 
     async def sealed(self, release: str) -> bool:
@@ -85,12 +169,29 @@ class UserStateStore(Protocol):
         ...
 
 
+class Counts(Protocol):
+    """Amounts by name in tallies, each of which is kept for a while."""
+
+    async def count(self, tally: str, amounts: Mapping[str, float], seconds: int, most: int = 10_000) -> None:
+        """Add amounts to those of a tally, which lasts ``seconds`` from now; about the ``most`` largest are kept."""
+        ...
+
+    async def largest(self, tally: str, most: int) -> dict[str, float]:
+        """The largest amounts of a tally, largest first; none if there is no such tally."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ItemChange:
-    """An item as it is described now; ``description``: plain JSON by name, None where the item was deleted."""
+    """An item as it is described now; ``description``: plain JSON by name, None where the item was deleted.
+
+    ``stamp``: a text that sorts by when it was said; a change is not kept where one with the same or a later one is.
+    Without one it is kept whatever was said before.
+    """
 
     item_id: str
     description: Mapping[str, Any] | None
+    stamp: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +224,8 @@ class ItemChangeStore(Protocol):
         ...
 
 
-class Store(UserStateStore, ItemChangeStore, Protocol):
-    """Both on one server."""
+class Store(UserStateStore, ItemChangeStore, Counts, Protocol):
+    """All of them on one server."""
 
 
 class Opener(Protocol):

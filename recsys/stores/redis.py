@@ -1,14 +1,14 @@
 """User states and changes of items in Redis, Valkey or anything else that speaks their protocol.
 
-Keys, with the release percent-encoded and the user id as UTF-8, whatever it holds:
+Keys of users, with the release percent-encoded and the user id as UTF-8, whatever it holds; those of items are in
+:mod:`recsys.stores.redis_items`:
 
     recsys:s:{u<user>}              state, shared by all releases
+    recsys:w:{u<user>}              what was put before the user, shared by all releases
     recsys:v:<release>:{u<user>}    vector
     recsys:i:{u<user>}              interests, shared by all releases
+    recsys:active                   sorted set: user id → when it was last swapped, unix seconds
     recsys:sealed:<release>         mark: how many vectors there were when the release was sealed
-    recsys:{items}:mark             <epoch>-<n>: the number of the last change, in a store that was empty at <epoch>
-    recsys:{items}:changes          hash: item id → its last change
-    recsys:{items}:order            sorted set: item id → the number of its last change
 
 What stands in braces is the hash tag of Redis Cluster, which therefore keeps a user's keys together, and those of
 items; the letter before a user is there because an empty tag would not count as one.
@@ -16,256 +16,202 @@ items; the letter before a user is there because an empty tag would not count as
 
 from __future__ import annotations
 
-import asyncio
-import secrets
+import hashlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
-
-from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 
 from recsys.errors import StoreError
 from recsys.settings import State
-from recsys.stores import ItemChange, ItemChanges, Store, UserState, codec, connection
+from recsys.stores import Store, Stored, UserState, codec, connection
+from recsys.stores.redis_items import COUNTS, RedisItems, batches, decoded, encoded
+from recsys.stores.server import BULK_TIMEOUT, REST, WRITE_TIMEOUT, Breaker, Server
 
-# A batch of put: enough to hide the round trip, little enough to hold in memory and not to keep others waiting.
-BATCH_STATES = 512
-BATCH_BYTES = 4 * 2**20
 SCAN_COUNT = 1000
-# How long one batch of a bulk job may take, in seconds; nobody is waiting for a page.
-BULK_TIMEOUT = 30.0
-# How long a change that somebody makes may take.
-WRITE_TIMEOUT = 2.0
-# Items whose changes are read at once: one may be long.
-BATCH_ITEMS = 100
-REST = 0.25
-
-ITEM_KEYS = ("recsys:{items}:mark", "recsys:{items}:changes", "recsys:{items}:order")
-# One script, so that no reader sees a mark without its changes.
-CHANGE = """
-local mark = redis.call('GET', KEYS[1])
-local epoch, count = ARGV[1], 0
-if mark then epoch, count = string.match(mark, '^(%w+)-(%d+)$') end
-for at = 3, #ARGV, 2 do
-  if ARGV[2] == 'all' or redis.call('HEXISTS', KEYS[2], ARGV[at]) == 0 then
-    count = count + 1
-    redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1])
-    redis.call('ZADD', KEYS[3], count, ARGV[at])
-  end
+ACTIVE = "recsys:active"
+ACTIVE_SECONDS = 86_400
+# One user whole or not at all, and only over what was read: state and impressions, then the vector.
+SWAP = """
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] or (redis.call('GET', KEYS[2]) or '') ~= ARGV[2] then return 0 end
+for at = 1, 3 do
+  if ARGV[at + 2] == '' then redis.call('UNLINK', KEYS[at]) else redis.call('SET', KEYS[at], ARGV[at + 2]) end
 end
-redis.call('SET', KEYS[1], epoch .. '-' .. count)
+return 1
 """
+# Interests of version 2 begin with a head of 8 bytes and the stamp. Such a stamp is of hexadecimal digits.
+DECLARE = """
+local before = redis.call('GET', KEYS[1])
+if before and string.byte(before, 3) == 2 and string.sub(before, 9, 32) >= string.sub(ARGV[1], 9, 32) then return 0 end
+redis.call('SET', KEYS[1], ARGV[1])
+return 1
+"""
+SWAP_DIGEST = hashlib.sha1(SWAP.encode(), usedforsecurity=False).hexdigest()
 
 
-class Breaker:
-    """Keeps requests from waiting for a server that has just failed to answer.
-
-    After a failure nothing is let through for ``rest`` seconds, then one request, whose outcome decides.
-    ``clock``: seconds, monotonic.
-
-    >>> now = 0.0
-    >>> breaker = Breaker(0.25, clock=lambda: now)
-    >>> breaker.failed()
-    >>> breaker.allows()
-    False
-    >>> now = 0.3
-    >>> breaker.allows(), breaker.allows()
-    (True, False)
-    >>> breaker.succeeded()
-    >>> breaker.allows()
-    True
-    """
-
-    def __init__(self, rest: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rest, self._clock = rest, clock
-        self._closed_until: float | None = None
-
-    def allows(self) -> bool:
-        """Whether a request may try; True makes it the one that does if the rest is over."""
-        if self._closed_until is None:
-            return True
-        if self._clock() < self._closed_until:
-            return False
-        # the probe may never report back (its request was cancelled), so the next one comes after another rest
-        self.failed()
-        return True
-
-    def failed(self) -> None:
-        """The server did not answer."""
-        self._closed_until = self._clock() + self._rest
-
-    def succeeded(self) -> None:
-        """The server answered."""
-        self._closed_until = None
-
-
-class RedisStore:
-    """User states behind ``client``, which gives bytes and does not time out by itself.
-
-    ``timeout``: seconds that :meth:`get` may take, connecting included. ``address``: how errors call the server.
-    """
-
-    def __init__(self, client: Redis, address: str, timeout: float, breaker: Breaker) -> None:
-        self._client, self._address, self._timeout, self._breaker = client, address, timeout, breaker
+class RedisStore(RedisItems):
+    """User states on ``server`` beside its items."""
 
     async def get(self, users: Sequence[str], release: str) -> list[UserState | None]:
         """The states of ``users``, in their order, with vectors of ``release``: one MGET."""
         if not users:
             return []
-        vector_key = _vector_keys(release)
-        keys = [key(user) for user in users for key in (_state_key, vector_key, _interests_key)]
-        stored = await self._soon(self._client.mget, keys)
+        stored = self._checked(await self._server.soon(self._server.client.mget, _keys(users, release)), len(users))
+        return [codec.decode(user, *values) for user, values in zip(users, stored, strict=True)]
+
+    async def load(self, users: Sequence[str], release: str) -> list[Stored]:
+        """As :meth:`get`, each with the bytes of state and impressions as its token; patient."""
+        found: list[Stored] = []
+        for start in range(0, len(users), SCAN_COUNT):
+            some = users[start : start + SCAN_COUNT]
+            answer = await self._server.answer(self._server.client.mget(_keys(some, release)), BULK_TIMEOUT)
+            for user, values in zip(some, self._checked(answer, len(some)), strict=True):
+                found.append(Stored(codec.decode(user, *values), (values[0] or b"", values[3] or b"")))
+        return found
+
+    def _checked(self, stored: Any, users: int) -> list[tuple[bytes | None, ...]]:
+        """What MGET gave of each of so many users; StoreError if it is not that."""
         if not (
             isinstance(stored, list)
-            and len(stored) == len(keys)
+            and len(stored) == len(_PARTS) * users
             and all(value is None or isinstance(value, bytes) for value in stored)
         ):
             raise StoreError(
-                f"{self._address} answered MGET of {len(keys)} keys with {stored!r:.80}, not with as many values: see"
-                " that it is a Redis or Valkey server"
+                f"{self._server.address} answered MGET of {len(_PARTS) * users} keys with {stored!r:.80}, not with as"
+                " many values: see that it is a Redis or Valkey server"
             )
-        return [
-            None if state is None and named is None else codec.decode(user, state, vector, named)
-            for user, state, vector, named in zip(users, stored[::3], stored[1::3], stored[2::3], strict=True)
-        ]
+        return list(zip(*(stored[part :: len(_PARTS)] for part in range(len(_PARTS))), strict=True))
 
     async def put(self, states: Iterable[UserState], release: str) -> int:
         """Write states and their vectors under ``release``, a bounded batch at a time; how many were written.
 
-        Each user's state and vector are written in one command; a failure leaves the batches before it written.
+        What is written of a user is written in one command; a failure leaves the batches before it written.
         """
         vector_key = _vector_keys(release)
         written = 0
-        for batch in _batches(_pair(state, vector_key) for state in states):
-            pipeline = self._client.pipeline(transaction=False)
-            for state_key, state_bytes, key, vector in batch:
-                if vector is None:
-                    pipeline.execute_command("SET", state_key, state_bytes)
-                    pipeline.execute_command("UNLINK", key)
-                else:
-                    pipeline.execute_command("MSET", state_key, state_bytes, key, vector)
-            await self._answer(pipeline.execute(), BULK_TIMEOUT)
+        for batch in batches(_parts(state, vector_key) for state in states):
+            pipeline = self._server.client.pipeline(transaction=False)
+            for parts in batch:
+                pairs = list(zip(parts[::2], parts[1::2], strict=True))
+                pipeline.execute_command("MSET", *(part for pair in pairs if pair[1] for part in pair))
+                if gone := [key for key, value in pairs if not value]:
+                    pipeline.execute_command("UNLINK", *gone)
+            await self._server.answer(pipeline.execute(), BULK_TIMEOUT)
             written += len(batch)
         return written
 
-    async def declare(self, interests: Mapping[str, Sequence[str]]) -> None:
-        """Keep what users name as their interests."""
-        pipeline = self._client.pipeline(transaction=False)
+    async def swap(self, changes: Sequence[tuple[UserState, Any]], release: str) -> list[bool]:
+        """Write each state by one script, if what is stored is still what its token says; a round trip for a batch."""
+        vector_key = _vector_keys(release)
+        done: list[bool] = []
+        for start in range(0, len(changes), SCAN_COUNT):
+            some = changes[start : start + SCAN_COUNT]
+            pipeline = self._server.client.pipeline(transaction=False)
+            now = time.time()
+            # First, so that whoever was written is sure to be there; and the script, which a restart forgets.
+            pipeline.zadd(ACTIVE, {encoded(state.user): now for state, _ in some})
+            pipeline.script_load(SWAP)
+            for state, token in some:
+                written = codec.written(state)
+                keys = (_state_key(state.user), _shown_key(state.user), vector_key(state.user))
+                values = (b"" if written.empty else written.state, written.shown, written.vector or b"")
+                pipeline.evalsha(SWAP_DIGEST, 3, *keys, *token, *values)
+            pipeline.zremrangebyscore(ACTIVE, "-inf", now - ACTIVE_SECONDS)
+            done += map(bool, (await self._server.answer(pipeline.execute(), BULK_TIMEOUT))[2:-1])
+        return done
+
+    async def erase(self, users: Sequence[str]) -> Mapping[str, int]:
+        """Take away every key of users; what was found."""
+        named = {"states": _state_key, "impressions": _shown_key, "interests": _interests_key}
+        counts = {"states": 0, "impressions": 0, "vectors": 0, "interests": 0, "active": 0}
+        for user in users:
+            for name, key in named.items():
+                counts[name] += await self._server.answer(self._server.client.unlink(key(user)), BULK_TIMEOUT)
+            async for keys in self._scanned(b"recsys:v:*:{u" + _escaped(encoded(user)) + b"}"):
+                counts["vectors"] += await self._unlink(keys)
+            counts["active"] += await self._server.answer(self._server.client.zrem(ACTIVE, encoded(user)), BULK_TIMEOUT)
+        return counts
+
+    async def active(self, since: float) -> list[str]:
+        """The users that were swapped since a time."""
+        command = self._server.client.zrange(ACTIVE, f"{since:.6f}", "+inf", byscore=True)
+        return [decoded(user) for user in await self._server.answer(command, BULK_TIMEOUT)]
+
+    async def users(self) -> AsyncIterator[list[str]]:
+        """The ids of all users that have a state, without stopping the server."""
+        before, after = len(_state_key("")) - 1, 1
+        async for keys in self._scanned(b"recsys:s:{u*"):
+            yield [decoded(key[before:-after]) for key in keys]
+
+    async def wipe(self) -> int:
+        """Take away all states, impressions, vectors and counts; how many states there were."""
+        count = 0
+        for pattern in (b"recsys:s:{u*", b"recsys:w:{u*", b"recsys:v:*", b"recsys:sealed:*", COUNTS + b"*"):
+            async for keys in self._scanned(pattern):
+                gone = await self._unlink(keys)
+                count += gone if pattern.startswith(b"recsys:s:") else 0
+        await self._server.answer(self._server.client.unlink(ACTIVE), BULK_TIMEOUT)
+        return count
+
+    async def declare(self, interests: Mapping[str, Sequence[str]], stamp: str = "") -> None:
+        """Keep what users name as their interests; also nothing, under a stamp, lest what was said before come back."""
+        pipeline = self._server.client.pipeline(transaction=False)
         for user, named in interests.items():
-            if named:
-                pipeline.execute_command("SET", _interests_key(user), codec.encode_interests(named))
+            value = codec.encode_interests(named, stamp)
+            if stamp:
+                pipeline.eval(DECLARE, 1, _interests_key(user), value)
+            elif named:
+                pipeline.execute_command("SET", _interests_key(user), value)
             else:
                 pipeline.execute_command("UNLINK", _interests_key(user))
-        await self._answer(pipeline.execute(), WRITE_TIMEOUT)
+        await self._server.answer(pipeline.execute(), WRITE_TIMEOUT)
 
     async def seal(self, release: str) -> None:
-        """Mark that the states of every user have been written for ``release``; counts its vectors."""
+        """Mark that everybody has a vector under ``release``; counts its vectors."""
         count = 0
         async for keys in self._vectors(release):
             count += len(keys)
-        await self._answer(self._client.set(_mark(release), count), BULK_TIMEOUT)
+        await self._server.answer(self._server.client.set(_mark(release), count), BULK_TIMEOUT)
 
     async def sealed(self, release: str) -> bool:
         """Whether the mark of ``release`` is there; it goes with everything else when the server is emptied."""
-        return bool(await self._answer(self._client.exists(_mark(release)), BULK_TIMEOUT))
+        return bool(await self._server.answer(self._server.client.exists(_mark(release)), BULK_TIMEOUT))
 
     async def forget(self, release: str) -> int:
         """Remove the vectors and the mark of ``release``, the mark first; how many vectors were removed."""
-        await self._answer(self._client.unlink(_mark(release)), BULK_TIMEOUT)
+        await self._server.answer(self._server.client.unlink(_mark(release)), BULK_TIMEOUT)
         removed = 0
         async for keys in self._vectors(release):
-            # one command a key, so that it also works where keys lie on several machines
-            pipeline = self._client.pipeline(transaction=False)
-            for key in keys:
-                pipeline.execute_command("UNLINK", key)
-            removed += sum(await self._answer(pipeline.execute(), BULK_TIMEOUT))
+            removed += await self._unlink(keys)
         return removed
-
-    async def change_items(self, changes: Sequence[ItemChange], *, only_missing: bool = False) -> None:
-        """Keep changes in their order, a bounded batch at a time."""
-        epoch = secrets.token_hex(8)
-        pairs = ((_encoded(change.item_id), codec.encode_item(change.description)) for change in changes)
-        for batch in _batches(pairs):
-            arguments = [epoch, "missing" if only_missing else "all", *(part for pair in batch for part in pair)]
-            await self._answer(self._client.eval(CHANGE, len(ITEM_KEYS), *ITEM_KEYS, *arguments), WRITE_TIMEOUT)
-
-    async def item_changes(self, since: str = "") -> ItemChanges:
-        """What changed after a mark; one GET where nothing did."""
-        mark_key, changes_key, order_key = ITEM_KEYS
-        stored = await self._soon(self._client.get, mark_key)
-        mark = "" if stored is None else str(stored, "ascii", "replace")
-        if mark == since:
-            return ItemChanges(mark, (), whole=not mark)
-        (epoch, _, count), (now, _, _) = since.rpartition("-"), mark.rpartition("-")
-        whole = epoch != now
-        lowest = "-inf" if whole else f"({count}"
-        ids = await self._answer(self._client.zrange(order_key, lowest, "+inf", byscore=True), BULK_TIMEOUT)
-        changes = []
-        for start in range(0, len(ids), BATCH_ITEMS):
-            some = ids[start : start + BATCH_ITEMS]
-            found = await self._answer(self._client.hmget(changes_key, some), BULK_TIMEOUT)
-            names = [str(id_, "utf-8", "surrogatepass") for id_ in some]
-            changes += [
-                ItemChange(name, codec.decode_item(name, value))
-                for name, value in zip(names, found, strict=True)
-                if value is not None
-            ]
-        return ItemChanges(mark, tuple(changes), whole)
 
     async def ping(self) -> None:
         """Return if the server answers in time, StoreError if not."""
-        await self._answer(self._client.ping(), self._timeout)
+        await self._server.answer(self._server.client.ping(), self._server.timeout)
 
-    async def _vectors(self, release: str) -> AsyncIterator[list[bytes]]:
-        """The keys of the vectors of ``release``, a batch at a time, without stopping the server."""
-        pattern = _vector_prefix(release) + b"*"
+    def _vectors(self, release: str) -> AsyncIterator[list[bytes]]:
+        """The keys of the vectors of ``release``, a batch at a time."""
+        return self._scanned(_vector_prefix(release) + b"*")
+
+    async def _scanned(self, pattern: bytes) -> AsyncIterator[list[bytes]]:
+        """The keys of a pattern, a batch at a time, without stopping the server."""
         cursor = 0
         while True:
-            scan = self._client.scan(cursor, match=pattern, count=SCAN_COUNT)
-            cursor, keys = await self._answer(scan, BULK_TIMEOUT)
+            scan = self._server.client.scan(cursor, match=pattern, count=SCAN_COUNT)
+            cursor, keys = await self._server.answer(scan, BULK_TIMEOUT)
             if keys:
                 yield keys
             if not cursor:
                 return
 
-    async def _soon(self, command: Callable[[Any], Any], argument: Any) -> Any:
-        """What the server answers to what a request waits for; not asked while it rests."""
-        if not self._breaker.allows():
-            raise StoreError(f"{self._address} did not answer a moment ago and is given {REST:g} s to come back")
-        try:
-            stored = await self._answer(command(argument), self._timeout)
-        except _UnreachableError:
-            self._breaker.failed()
-            raise
-        self._breaker.succeeded()
-        return stored
-
-    async def _answer(self, command: Any, timeout: float) -> Any:  # noqa: ASYNC109  the deadline is part of the message
-        """What the server answers within ``timeout`` seconds, everything that can go wrong as a StoreError."""
-        try:
-            async with asyncio.timeout(timeout):
-                return await command
-        except TimeoutError as error:
-            raise _UnreachableError(
-                f"{self._address} did not answer within {1000 * timeout:g} ms: see that the server is not overloaded,"
-                " or raise state.timeout_ms"
-            ) from error
-        except (RedisConnectionError, OSError) as error:
-            raise _UnreachableError(
-                f"{self._address} cannot be reached ({error}): start the server, or correct state.url"
-            ) from error
-        except RedisError as error:
-            raise StoreError(
-                f"{self._address} refused ({str(error)[:200]!r}): see the server's log and the rights of its user"
-            ) from error
-
-
-class _UnreachableError(StoreError):
-    """The server could not be reached or did not answer in time: reason to let it rest."""
+    async def _unlink(self, keys: Sequence[bytes]) -> int:
+        """Remove keys; how many there were."""
+        # one command a key, so that it also works where keys lie on several machines
+        pipeline = self._server.client.pipeline(transaction=False)
+        for key in keys:
+            pipeline.execute_command("UNLINK", key)
+        return sum(await self._server.answer(pipeline.execute(), BULK_TIMEOUT))
 
 
 @asynccontextmanager
@@ -276,23 +222,23 @@ async def opened(state: State) -> AsyncIterator[Store]:
     """
     if state.url is None:
         raise ValueError("state.url is None: that is the embedded store")
-    address, client = connection.safe_address(state.url), connection.client(state.url, "state.url")
+    client = connection.client(state.url, "state.url")
     try:
-        yield RedisStore(client, address, state.timeout_ms / 1000, Breaker(REST))
+        yield RedisStore(Server(client, connection.safe_address(state.url), state.timeout_ms / 1000, Breaker(REST)))
     finally:
         await client.aclose()
 
 
-def _encoded(user: str) -> bytes:
-    return user.encode("utf-8", "surrogatepass")
-
-
 def _state_key(user: str) -> bytes:
-    return b"recsys:s:{u" + _encoded(user) + b"}"
+    return b"recsys:s:{u" + encoded(user) + b"}"
+
+
+def _shown_key(user: str) -> bytes:
+    return b"recsys:w:{u" + encoded(user) + b"}"
 
 
 def _interests_key(user: str) -> bytes:
-    return b"recsys:i:{u" + _encoded(user) + b"}"
+    return b"recsys:i:{u" + encoded(user) + b"}"
 
 
 def _vector_prefix(release: str) -> bytes:
@@ -302,32 +248,29 @@ def _vector_prefix(release: str) -> bytes:
 
 def _vector_keys(release: str) -> Callable[[str], bytes]:
     prefix = _vector_prefix(release)
-    return lambda user: prefix + _encoded(user) + b"}"
+    return lambda user: prefix + encoded(user) + b"}"
 
 
 def _mark(release: str) -> bytes:
     return f"recsys:sealed:{quote(release, safe='', errors='surrogatepass')}".encode()
 
 
-Pair = tuple[bytes, bytes, bytes, bytes | None]
-P = TypeVar("P", bound=tuple[bytes | None, ...])
+_PARTS = ("state", "vector", "interests", "shown")
 
 
-def _pair(state: UserState, vector_key: Callable[[str], bytes]) -> Pair:
-    """Key and value of the state, key and value of the vector."""
-    vector = None if state.vector is None else codec.encode_vector(state.user, state.vector)
-    return _state_key(state.user), codec.encode_state(state), vector_key(state.user), vector
+def _keys(users: Sequence[str], release: str) -> list[bytes]:
+    """The keys of all parts of users, one user after the other."""
+    vector_key = _vector_keys(release)
+    return [key(user) for user in users for key in (_state_key, vector_key, _interests_key, _shown_key)]
 
 
-def _batches(pairs: Iterable[P]) -> Iterator[list[P]]:
-    """``pairs`` in lists of at most BATCH_STATES, closed once they hold BATCH_BYTES."""
-    batch: list[P] = []
-    size = 0
-    for pair in pairs:
-        batch.append(pair)
-        size += sum(len(part) for part in pair if part is not None)
-        if len(batch) >= BATCH_STATES or size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+def _parts(state: UserState, vector_key: Callable[[str], bytes]) -> tuple[bytes | None, ...]:
+    """Key and value of the state, of its vector and of what was shown; no value for what is not there."""
+    found = codec.written(state)
+    user = state.user
+    return _state_key(user), found.state, vector_key(user), found.vector, _shown_key(user), found.shown
+
+
+def _escaped(pattern: bytes) -> bytes:
+    """A text that SCAN takes literally."""
+    return b"".join(b"\\" + bytes([byte]) if byte in b"*?[]^\\" else bytes([byte]) for byte in pattern)

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 OpenStore = Callable[[], AbstractAsyncContextManager[Store]]
+
+
+ARRAYS = ("vector", "recent", "weights", "times", "marks", "seen", "seen_times", "dropped", "shown", "shown_times",
+          "shown_marks")  # fmt: skip
+"""The arrays of a state."""
 
 
 class Run(Protocol):
@@ -61,6 +66,13 @@ def user_state(user: str, recent: int = 3, seen: int = 5, vector: Float32 | None
         weights=rng.random(recent, np.float32),
         times=np.sort(rng.integers(0, 2_000_000_000, recent))[::-1],
         seen=rng.integers(0, 2**64, seen, np.uint64),
+        marks=rng.integers(0, 2**32, recent, np.uint32),
+        seen_times=rng.integers(0, 2_000_000_000, seen),
+        dropped=rng.random(seen) < 0.5,
+        shown=rng.integers(0, 2**64, recent, np.uint64),
+        shown_times=rng.integers(0, 2_000_000_000, recent),
+        shown_marks=rng.integers(0, 2**32, recent, np.uint32),
+        into=(f"{user}'s",),
     )
 
 
@@ -72,7 +84,8 @@ def assert_same_state(found: UserState | None, wanted: UserState | None) -> None
     assert found.user == wanted.user
     assert found.interests == wanted.interests
     assert (found.vector is None) == (wanted.vector is None), f"{found.user!r}: {found.vector} is not {wanted.vector}"
-    for name in ("vector", "recent", "weights", "times", "seen"):
+    assert (found.into, found.absorbed) == (wanted.into, wanted.absorbed)
+    for name in ARRAYS:
         one, other = getattr(found, name), getattr(wanted, name)
         if one is not None:
             assert one.dtype == other.dtype, f"{name} of {found.user!r}: {one.dtype} is not {other.dtype}"
@@ -127,7 +140,10 @@ class UserStateStoreContract:
             run(store.put([user_state("u", 2, 2, _vector(1))], "r1"))
             newer = user_state("u", 6, 9, _vector(2))
             run(store.put([newer], "r2"))
-            _assert_same(run(store.get(["u"], "r1")), [user_state("u", 6, 9, _vector(1))])
+            # The vector of another release was made of what the state is no longer.
+            _assert_same(run(store.get(["u"], "r1")), [user_state("u", 6, 9)])
+            _assert_same(run(store.get(["u"], "r2")), [newer])
+            run(store.put([replace(newer, vector=_vector(3))], "r1"))
             _assert_same(run(store.get(["u"], "r2")), [newer])
 
     def test_the_last_put_wins(self, open_empty: OpenStore) -> None:
@@ -195,8 +211,8 @@ class UserStateStoreContract:
             _assert_same([found], [user_state("u", vector=_vector(1))])
             assert found is not None
             assert found.vector is not None
-            for array in (found.vector, found.recent, found.weights, found.times, found.seen):
-                assert not array.flags.writeable
+            for name in ARRAYS:
+                assert not getattr(found, name).flags.writeable
 
     def test_a_batch_is_the_same_as_one_by_one(self, open_empty: OpenStore) -> None:
         """Known and unknown users mixed, with and without vectors, for any numbers that the types can hold."""
@@ -295,16 +311,33 @@ def user_states() -> SearchStrategy[UserState]:
 
     @st.composite
     def states(draw: DrawFn) -> UserState:
-        events = draw(st.lists(st.tuples(uint64, float32, int64), max_size=8))
-        recent, weights, times = zip(*events, strict=True) if events else ((), (), ())
+        uint32, texts = st.integers(0, 2**32 - 1), st.lists(st.text(max_size=3), max_size=2).map(tuple)
+
+        def columns(most: int, *kinds: tuple[SearchStrategy[Any], type]) -> list[Any]:
+            lines = draw(st.lists(st.tuples(*(kind for kind, _ in kinds)), max_size=most))
+            return [np.array(column, dtype) for column, (_, dtype) in
+                    zip(zip(*lines, strict=True) if lines else ((),) * len(kinds), kinds, strict=True)]  # fmt: skip
+
+        key, time, mark = (uint64, np.uint64), (int64, np.int64), (uint32, np.uint32)
+        recent, weights, times, marks = columns(8, key, (float32, np.float32), time, mark)
+        seen, seen_times, dropped = columns(12, key, time, (st.booleans(), np.bool_))
+        shown, shown_times, shown_marks = columns(8, key, time, mark)
         vector = draw(st.none() | st.lists(float32, max_size=8))
         return UserState(
             user=draw(st.text(max_size=3)),
             vector=None if vector is None else np.array(vector, np.float32),
-            recent=np.array(recent, np.uint64),
-            weights=np.array(weights, np.float32),
-            times=np.array(times, np.int64),
-            seen=np.array(draw(st.lists(uint64, max_size=8)), np.uint64),
+            recent=recent,
+            weights=weights,
+            times=times,
+            seen=seen,
+            marks=marks,
+            seen_times=seen_times,
+            dropped=dropped,
+            shown=shown,
+            shown_times=shown_times,
+            shown_marks=shown_marks,
+            into=draw(texts),
+            absorbed=draw(texts),
         )
 
     return states()

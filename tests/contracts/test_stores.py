@@ -12,6 +12,7 @@ from recsys.errors import SettingsError, StoreError
 from recsys.settings import State
 from recsys.stores import STORES, ItemChange, ItemChanges, open_store, redis
 from recsys.testing.stores import ItemChangeStoreContract, UserStateStoreContract, running
+from recsys.testing.swaps import SwapContract
 
 # a test machine may be busy; how long a request waits is tested elsewhere
 PATIENT = 10_000
@@ -61,6 +62,10 @@ class TestUserStates(UserStateStoreContract):
     pass
 
 
+class TestSwaps(SwapContract):
+    pass
+
+
 class TestItemChanges(ItemChangeStoreContract):
     pass
 
@@ -77,7 +82,7 @@ def test_an_emptied_server_is_not_sealed(kind, short_folder):
         async with STORES[kind](state) as store:
             await store.seal("r1")
             sealed = await store.sealed("r1")
-            await store._client.flushall()
+            await store._server.client.flushall()
             return sealed, await store.sealed("r1")
 
     with debian_redis(short_folder) as debian:
@@ -93,7 +98,7 @@ def test_an_emptied_server_gives_marks_that_were_never_given(kind, short_folder)
         async with STORES[kind](state) as store:
             await store.change_items([ItemChange("a", {}), ItemChange("b", {})])
             before = await store.item_changes()
-            await store._client.flushall()
+            await store._server.client.flushall()
             emptied = await store.item_changes(before.mark)
             await store.change_items([ItemChange("c", {}), ItemChange("d", {})])
             return before, emptied, await store.item_changes(before.mark)
