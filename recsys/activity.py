@@ -1,0 +1,141 @@
+"""What is remembered of a user as a set that only grows: joining is a union, so that twice is as once and in any order.
+
+Of a user's events the newest are kept one by one, an event being its item, its id's hash and its time; of items whose
+events are all older, the last one; of impressions the newest. Each is the best of a set under an order in which no two
+differ and are equal, and the best of a union are the best of the unions of the best: a join-semilattice. Replays,
+duplicates, late ones and several workers therefore need no window and no coordination.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.arrays import Bool, Float32, Int64, UInt32, UInt64
+from recsys.stores import UserState
+
+LINKS = 16
+"""Ids that one id may be linked with, each way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is kept of a user: events one by one, items that were seen at all, impressions."""
+
+    recent: int
+    seen: int
+    shown: int
+
+
+def nothing(user: str) -> UserState:
+    """A user of whom nothing is known."""
+    empty = np.zeros(0)
+    return UserState(user, None, *(empty.astype(kind) for kind in (np.uint64, np.float32, np.int64, np.uint64)))
+
+
+def joined(states: Sequence[UserState], limits: Limits) -> UserState:
+    """All that several states know, of one or more, as the state of the first one's user, cut to the limits.
+
+    Columns may come in any order and go newest first. The vector is nobody's, the interests are the first one's.
+    Laws: the order of all but the first does not matter, nor how they are grouped, nor how often each is there.
+    """
+    keys, times, weights, marks = (_all(states, name) for name in ("recent", "times", "weights", "marks"))
+    order = _newest_first(keys, times, weights, marks)
+    order = order[_first_of_each(keys[order], marks[order])]
+    kept, cut = order[: limits.recent], order[limits.recent :]
+    seen, seen_times, dropped = _seen(
+        np.concatenate([_all(states, "seen"), keys[cut]]),
+        np.concatenate([_all(states, "seen_times"), times[cut]]),
+        np.concatenate([_all(states, "dropped"), weights[cut] < 0]),
+        keys[kept],
+        limits.seen,
+    )
+    shown, shown_times, shown_marks = _shown(
+        _all(states, "shown"), _all(states, "shown_times"), _all(states, "shown_marks"), limits.shown
+    )
+    return UserState(
+        user=states[0].user,
+        vector=None,
+        recent=keys[kept],
+        weights=weights[kept],
+        times=times[kept],
+        seen=seen,
+        interests=states[0].interests,
+        marks=marks[kept],
+        seen_times=seen_times,
+        dropped=dropped,
+        shown=shown,
+        shown_times=shown_times,
+        shown_marks=shown_marks,
+        into=_links(state.into for state in states),
+        absorbed=_links(state.absorbed for state in states),
+    )
+
+
+def same(one: UserState, other: UserState) -> bool:
+    """Whether two states know the same, vectors and interests aside."""
+    return (one.into, one.absorbed) == (other.into, other.absorbed) and all(
+        np.array_equal(getattr(one, name), getattr(other, name)) for name in _ARRAYS
+    )
+
+
+_ARRAYS = (
+    "recent",
+    "weights",
+    "times",
+    "marks",
+    "seen",
+    "seen_times",
+    "dropped",
+    "shown",
+    "shown_times",
+    "shown_marks",
+)
+
+
+def _all(states: Sequence[UserState], name: str) -> np.ndarray:
+    return np.concatenate([getattr(state, name) for state in states])
+
+
+def _newest_first(keys: UInt64, times: Int64, weights: Float32, marks: UInt32) -> Int64:
+    # Of one second a dismissal is the last word. No two events are equal unless they are the same in every respect.
+    order: Int64 = np.lexsort((weights, keys, marks, weights < 0, times))[::-1]
+    return order
+
+
+def _first_of_each(keys: UInt64, marks: UInt32) -> Bool:
+    """Where a pair of key and mark comes for the first time: an event that comes twice is its newest version."""
+    order = np.lexsort((marks, keys))
+    again = (keys[order][1:] == keys[order][:-1]) & (marks[order][1:] == marks[order][:-1])
+    first = np.ones(len(keys), bool)
+    first[order[1:]] = ~again
+    return first
+
+
+def _seen(keys: UInt64, times: Int64, dropped: Bool, recent: UInt64, most: int) -> tuple[UInt64, Int64, Bool]:
+    """The last event of each item, newest first, without those of recent items, but counted with these."""
+    if not len(keys):
+        return keys, times, dropped
+    order = np.lexsort((dropped, times, keys))
+    last = np.append(keys[order][1:] != keys[order][:-1], True)
+    order = order[last]
+    order = order[~np.isin(keys[order], recent)]
+    # Recent items are newer than all others, so they take the first places of what is kept.
+    order = order[np.lexsort((keys[order], dropped[order], times[order]))[::-1]][
+        : max(most - len(np.unique(recent)), 0)
+    ]
+    return keys[order], times[order], dropped[order]
+
+
+def _shown(keys: UInt64, times: Int64, marks: UInt32, most: int) -> tuple[UInt64, Int64, UInt32]:
+    if not len(keys):
+        return keys, times, marks
+    order = np.lexsort((keys, marks, times))[::-1]
+    order = order[_first_of_each(keys[order], marks[order])][:most]
+    return keys[order], times[order], marks[order]
+
+
+def _links(linked: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(sorted({id_ for ids in linked for id_ in ids})[:LINKS])
