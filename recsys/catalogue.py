@@ -134,16 +134,17 @@ class Catalogue:
                 f"catalogue: choose one of {', '.join(self.grouping) or 'none, it has no such column'}"
             )
         values: Arrow = self.table.column(column)
-        rows: Arrow = pa.array(np.arange(len(self), dtype=np.int64))
-        if pa.types.is_list(values.type):
-            values, rows = pc.list_flatten(values), pc.list_parent_indices(values).cast(pa.int64())
-        # a missing cell is neither, and goes as well
-        named: Arrow = pc.not_equal(values, pa.scalar(""))
-        coded, rows = (_whole(part.filter(named)) for part in (pc.dictionary_encode(values), rows))
-        # names that only empty cells had would stand in the dictionary as well
-        used, places = np.unique(np.from_dlpack(coded.indices), return_inverse=True)
-        names = coded.dictionary.take(pa.array(used)).to_pylist()
-        return names, places.astype(np.int64), np.asarray(np.from_dlpack(rows), np.int64)
+        parents: Arrow = pc.list_parent_indices(values) if pa.types.is_list(values.type) else None
+        values = values if parents is None else pc.list_flatten(values)
+        there: Arrow = pc.is_valid(values)
+        coded = _whole(pc.dictionary_encode(values.filter(there)))
+        rows = _whole(pc.indices_nonzero(there) if parents is None else parents.filter(there))
+        # Told apart here: to compare with a text Arrow would import pandas.
+        every = coded.dictionary.to_pylist()
+        indices, owners = np.asarray(np.from_dlpack(coded.indices)), np.asarray(np.from_dlpack(rows), np.int64)
+        named = indices != (every.index("") if "" in every else -1)
+        used, places = np.unique(indices[named], return_inverse=True)
+        return [every[at] for at in used.tolist()], places.astype(np.int64), owners[named]
 
     def memberships(self, column: str) -> tuple[Int64, Int64]:
         """:meth:`groups` by item, made once: item i's are ``groups[starts[i]:starts[i + 1]]``, each once.

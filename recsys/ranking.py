@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from recsys.arrays import Float32, Float64
 from recsys.settings import Section, describe
+from recsys.tree_paths import paths_of
 from recsys.trees import Trees
 
 
@@ -54,6 +55,14 @@ class Ranker:
     def score(self, rows: Float32) -> Float32:
         """The probability that a candidate is taken, float32 (m,), of float32 (m, features)."""
         return sigmoid(self.card.slope * self.trees.score(rows) + self.card.offset).astype(np.float32)
+
+    def explain(self, rows: Float32) -> tuple[Float64, float]:
+        """What each feature adds to the log-odds of each candidate, float64 (m, features), and what there is without.
+
+        Exact Shapley values, see :mod:`recsys.tree_paths`. Law: both together add up to the log-odds of the score.
+        """
+        paths = paths_of(self.text)
+        return self.card.slope * paths.contributions(rows), self.card.slope * paths.expected + self.card.offset
 
     def save(self, folder: Path) -> None:
         """Write ``booster.txt`` and ``ranker.json`` into ``folder``, which is made."""

@@ -1,20 +1,25 @@
-"""Why an item was answered: the items of the user's own history that its score is the sum of."""
+"""Why an item was answered: what of the user's own history its score is the sum of, and what a ranker saw in it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from recsys.arrays import Float32, Float64, Int32
 from recsys.assembly import Engine
+from recsys.candidates import Candidates
+from recsys.features import FEATURES
 from recsys.folding import Explains
 from recsys.item_lists import ItemLists
 from recsys.retrieval import ITEMS_INDEX, Query
 
 MOST = 3
 """Items that are named of each history."""
+MOST_FEATURES = 5
+"""Features that are named of each item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,29 @@ class Reason:
 
     row: int
     share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A feature that a ranker looked at, what it says, and its share of all that moved the item; below 0: downwards."""
+
+    feature: str
+    about: str
+    share: float
+
+
+@runtime_checkable
+class ExplainsOrder(Protocol):
+    """A ranker that can say what each feature adds. Law: with what there is without any, that is the score."""
+
+    @property
+    def features(self) -> Sequence[str]:
+        """The names of what it looks at."""
+        ...
+
+    def explain(self, query: Query, candidates: Candidates, rows: Int32) -> Float64:
+        """What each feature adds for items among the candidates of one query, float64 (m, features)."""
+        ...
 
 
 def reasons(
@@ -44,6 +72,34 @@ def reasons(
         if said.any():
             total[said] += shares(source.explain(history, weights, rows[said]))
     return [_strongest(history, line, most) for line in shares(total)]
+
+
+def causes(
+    engine: Engine, surface: str, query: Query, rows: Int32, k: int, most: int = MOST_FEATURES
+) -> list[list[Cause]] | None:
+    """For each of ``rows``, int32 (m,), among k that were asked for, the features that moved it most in the ranking.
+
+    None where the surface has no ranker that can say. An item that the ranker did not see has none: one of the ladder,
+    or from behind those that are put in order. The candidates are retrieved once more, for what features say of one
+    depends on the others.
+    """
+    recommender = engine.recommenders[surface]
+    ranker = recommender.ranker
+    if not isinstance(ranker, ExplainsOrder):
+        return None
+    told = ranker.explain(query, recommender.retrieve([query], k), rows)
+    size = np.abs(told).sum(axis=1, keepdims=True)
+    parts = np.divide(told, size, out=np.zeros_like(told), where=size > 0)
+    order = np.argsort(-np.abs(parts), axis=1, kind="stable")[:, :most]
+    return [
+        [_cause(ranker.features[place], float(line[place])) for place in best if line[place]]
+        for line, best in zip(parts, order.tolist(), strict=True)
+    ]
+
+
+def _cause(feature: str, share: float) -> Cause:
+    kind, _, argument = feature.partition(":")
+    return Cause(feature, FEATURES[kind].about + (f" ({argument})" if argument else ""), share)
 
 
 def history_of(engine: Engine, query: Query) -> tuple[Int32, Float32]:

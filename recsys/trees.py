@@ -58,7 +58,7 @@ class Trees:
         categories, linear ones, averaged ones, and those to which zero means missing.
         """
         head, *sections = text.split("\nTree=")
-        described = _pairs(head)
+        described = pairs_of(head)
         if not head.startswith("tree") or "max_feature_idx" not in described or not sections:
             raise ValueError("this is no booster in LightGBM's text: `tree`, `max_feature_idx` and a tree were wanted")
         if "average_output" in head.splitlines():
@@ -67,7 +67,7 @@ class Trees:
         trees = []
         for at, section in enumerate(sections):
             try:
-                trees.append(_Tree.of(_pairs(section.split("\n\n")[0]), columns))
+                trees.append(_Tree.of(pairs_of(section.split("\n\n")[0]), columns))
             except (KeyError, IndexError, ValueError) as error:
                 raise ValueError(f"tree {at} of this booster cannot be evaluated: {error}") from error
         word = np.uint32 if max(len(tree.values) for tree in trees) <= 32 else np.uint64
@@ -205,5 +205,6 @@ def _splits(column: int, mine: Sequence[tuple[int, _Split]], trees: int, word: t
     return Splits(column, thresholds, words)
 
 
-def _pairs(text: str) -> dict[str, str]:
+def pairs_of(text: str) -> dict[str, str]:
+    """What stands on each side of the first ``=`` of every line that has one."""
     return {name: value for name, found, value in (line.partition("=") for line in text.splitlines()) if found}

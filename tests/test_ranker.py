@@ -23,9 +23,11 @@ from recsys.features import features_of
 from recsys.pipeline import Line, Recommender, unseen
 from recsys.rankers import RANKERS
 from recsys.ranking import Card, Ranker, sigmoid
+from recsys.reasons import causes
 from recsys.retrieval import Parts, Query
 from recsys.settings import RankerSettings, load_settings
 from recsys.terminal import print_release
+from recsys.tree_paths import paths_of
 from training.gate import judge_ranker
 from training.ranker import Examples, grow, platt, ranked_surface
 from training.run import train
@@ -194,10 +196,14 @@ def test_a_ranker_is_used_only_if_it_beats_everything_for_certain():
     assert against["fusion"]["low"] is None
 
 
-def test_popular_is_a_source_of_candidates_once():
+def test_what_trends_and_is_popular_are_sources_of_candidates_once():
     surface = ranked_surface(unseen(Line(name="nearest", index="items")), RankerSettings(depth=7, pool=9))
     assert [line.name for line in surface.sources] == ["nearest", "popular"]
     assert surface.ranker.model_extra == {"depth": 7}
+    trends = Line(name="trending", half_life=30)
+    knowing = unseen(Line(name="nearest", index="items")).model_copy(update={"ladder": (trends, Line(name="popular"))})
+    assert ranked_surface(knowing, RankerSettings()).sources == (*knowing.sources, trends, Line(name="popular"))
+    assert ranked_surface(ranked_surface(knowing, RankerSettings()), RankerSettings()).sources[1:-1] == (trends,)
     assert ranked_surface(surface, RankerSettings(), ranker=False).sources == surface.sources
 
 
@@ -216,9 +222,10 @@ backend = "exact"
 [state]
 url = "memory://"
 [ranker]
-cuts = 2
 folds = 2
-trees = 30
+trees = 40
+learning_rate = 0.1
+least_rows = 300
 """
 
 
@@ -255,6 +262,48 @@ def test_a_release_with_a_ranker_that_beats_the_fusion_says_so_and_serves_it(out
     card = engine.parts.ranker.card
     wanted = np.sort(sigmoid(card.slope * sums + card.offset))[::-1][:20]
     assert np.allclose(answer.candidates.scores[0], wanted, atol=1e-6)
+
+
+def test_what_features_add_is_lightgbms_and_adds_up_to_the_score(outcome):
+    engine = assemble(outcome.release, load)
+    ranker = engine.parts.ranker
+    (state,) = engine.users.states(np.array([5], np.int32))
+    query = engine.resolver.known(state.user, state, NOW)
+    answer = engine.recommenders[HOME].recommend([query], 20)
+    rows, candidates = answer.candidates.rows[0], engine.recommenders[HOME].retrieve([query], 20)
+    told = engine.recommenders[HOME].ranker.explain(query, candidates, rows)
+    head = candidates.top(200)
+    looked_at = features_of(ranker.features, [query], head, engine.parts)[0]
+    at = [head.rows[0].tolist().index(row) for row in rows]
+    wanted = lgb.Booster(model_str=ranker.text).predict(looked_at[at], pred_contrib=True)
+    assert np.allclose(told, ranker.card.slope * wanted[:, :-1], atol=1e-9)
+    _, without = ranker.explain(looked_at[at])
+    assert np.allclose(sigmoid(told.sum(axis=1) + without), answer.candidates.scores[0], atol=1e-6)
+    assert not engine.recommenders[HOME].ranker.explain(query, candidates, state_of_nobody(engine, head)).any()
+
+
+def state_of_nobody(engine, head):
+    """Items that are not among those that are put in order."""
+    return np.setdiff1d(np.arange(len(engine.items), dtype=np.int32), head.rows[0])[:3]
+
+
+def test_without_the_feature_that_is_named_first_the_score_falls(outcome):
+    """Of ten users' lists; of one that moved an item down it rises."""
+    engine = assemble(outcome.release, load)
+    ranker, paths = engine.parts.ranker, paths_of(engine.parts.ranker.text)
+    for state in engine.users.states(np.arange(10, dtype=np.int32)):
+        query = engine.resolver.known(state.user, state, NOW)
+        rows = engine.recommenders[HOME].recommend([query], 10).candidates.rows[0]
+        head = engine.recommenders[HOME].retrieve([query], 10).top(200)
+        looked_at = features_of(ranker.features, [query], head, engine.parts)[0]
+        told = causes(engine, HOME, query, rows, 10)
+        for row, why in zip(rows.tolist(), told, strict=True):
+            assert 1 <= len(why) <= 5
+            assert sum(abs(cause.share) for cause in why) <= 1 + 1e-6
+            assert [abs(cause.share) for cause in why] == sorted((abs(cause.share) for cause in why), reverse=True)
+            asked = looked_at[head.rows[0].tolist().index(row)][None]
+            fall = ranker.trees.score(asked) - paths.without(asked, ranker.features.index(why[0].feature))
+            assert np.sign(fall[0]) == np.sign(why[0].share)
 
 
 def test_a_release_is_served_without_lightgbm(outcome):

@@ -75,10 +75,14 @@ class Examples:
 
 
 def ranked_surface(home: Surface, settings: RankerSettings, *, ranker: bool = True) -> Surface:
-    """The home surface with ``popular`` beside its sources, fused by rank, and with the ranker or without."""
+    """The home surface with what trends and is popular beside its sources, fused by rank, with the ranker or without.
+
+    Of strangers these are all the candidates that there are, so what the ladder knows of trends the ranker has to know.
+    """
     sources = home.sources
-    if all(line.name != "popular" for line in sources):
-        sources = (*sources, Line(name="popular"))
+    named = {line.name for line in sources}
+    trending = [line for line in home.ladder if line.name == "trending" and line.name not in named]
+    sources = (*sources, *trending, *([] if "popular" in named else [Line(name="popular")]))
     line = Line.model_validate({"name": "learned", "depth": settings.depth}) if ranker else None
     fusion = Line.model_validate({"name": "reciprocal-rank", "pool": settings.pool})
     return home.model_copy(update={"sources": sources, "fusion": fusion, "ranker": line})

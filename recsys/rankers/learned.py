@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recsys.arrays import Float64, Int32
 from recsys.candidates import EMPTY, Candidates
 from recsys.features import check_features, features_of
 from recsys.ranking import Ranker
@@ -56,3 +57,22 @@ class LearnedOrder:
         tail = np.where(ordered.filled[:, self.depth :], least / behind, EMPTY).astype(np.float32)
         ranked = Candidates(ordered.rows, np.concatenate([scores, tail], axis=1), ordered.signals)
         return ranked.top(ordered.shape[1])
+
+    @property
+    def features(self) -> Sequence[str]:
+        """The names of what it looks at."""
+        return self.ranker.features
+
+    def explain(self, query: Query, candidates: Candidates, rows: Int32) -> Float64:
+        """What each feature adds to the log-odds of items, int32 (m,), among a query's candidates, (1, n).
+
+        float64 (m, features); 0 for one that is not among the first ``depth``, which nothing was asked about.
+        """
+        head = candidates.top(candidates.shape[1]).part(slots=slice(0, self.depth))
+        places = {row: place for place, row in enumerate(head.rows[0].tolist()) if row >= 0}
+        asked = [line for line, row in enumerate(rows.tolist()) if row in places]
+        found = np.zeros((len(rows), len(self.features)))
+        if asked:
+            looked_at = features_of(self.features, [query], head, self.parts)[0]
+            found[asked] = self.ranker.explain(looked_at[[places[int(rows[line])] for line in asked]])[0]
+        return found
