@@ -118,25 +118,26 @@ def read(beside_sound):
 
 
 CASES = {
-    "ials": (lambda: factors("ials"), 1e-3),
-    "sasrec": (lambda: factors("sasrec", epochs=4, dropout=0.2, negatives=100), 5e-3),
-    "mlp": (lambda: predicted("mlp", hidden=[32], epochs=20), 5e-3),
-    "contrastive": (lambda: predicted("contrastive", negatives=100, epochs=6, dropout=0.1), 5e-3),
-    "mel-cnn by contrast": (lambda: heard(towards=False), 5e-3),
-    "mel-cnn towards vectors": (lambda: heard(towards=True), 5e-3),
-    "sentence-transformer": (lambda: read(beside_sound=False), 1e-4),
-    "concat": (lambda: read(beside_sound=True), 5e-3),
+    "ials": lambda: factors("ials"),
+    "sasrec": lambda: factors("sasrec", epochs=4, dropout=0.2, negatives=100),
+    "mlp": lambda: predicted("mlp", hidden=[32], epochs=20),
+    "contrastive": lambda: predicted("contrastive", negatives=100, epochs=6, dropout=0.1),
+    "mel-cnn by contrast": lambda: heard(towards=False),
+    "mel-cnn towards vectors": lambda: heard(towards=True),
+    "sentence-transformer": lambda: read(beside_sound=False),
+    "concat": lambda: read(beside_sound=True),
 }
-"""What is computed, vectors of length one or shorter, and how far one number may be from the processor's."""
+"""What is computed: vectors of length one or, beside each other, of lengths one and two."""
+TOLERANCE = 1e-4
+"""How far one number may be from the processor's; on an H200 it was 0.000004 at most."""
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_each_case_computes_something_that_comes_out_the_same_again(name):
-    case, _ = CASES[name]
-    found = case()
+    found = CASES[name]()
     assert np.isfinite(found).all()
     assert found.std(axis=0).min() > 1e-3
-    assert np.array_equal(found, case()) or fastest_device() == "cuda"
+    assert np.array_equal(found, CASES[name]()) or fastest_device() == "cuda"
 
 
 @pytest.fixture(scope="module")
@@ -158,13 +159,12 @@ def test_the_cases_can_be_computed_by_the_processor_alone(by_the_processor):
 @pytest.mark.parametrize("name", CASES)
 def test_a_gpu_gives_what_the_processor_gives(name, by_the_processor):
     assert fastest_device() == "cuda", "torch sees no GPU here"
-    case, tolerance = CASES[name]
     torch.cuda.reset_peak_memory_stats()
-    found = case()
+    found = CASES[name]()
     assert torch.cuda.max_memory_allocated() > 0, "nothing was computed on the GPU"
-    assert np.abs(found - by_the_processor[name]).max() <= tolerance
+    assert np.abs(found - by_the_processor[name]).max() <= TOLERANCE
 
 
 if __name__ == "__main__":
     assert fastest_device() == "cpu"
-    np.savez(sys.argv[1], **{name: case() for name, (case, _) in CASES.items()})
+    np.savez(sys.argv[1], **{name: case() for name, case in CASES.items()})
