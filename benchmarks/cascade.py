@@ -1,94 +1,68 @@
-"""``recsys bench cascade``: what each stage of retrieval and ranking adds, over the same test users."""
+"""``recsys bench cascade``: what each stage of a configured pipeline adds, on public data sets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from recsys.assembly import HOME, Engine
+from benchmarks.pipeline import PUBLISHED, checked, made, split_of
+from recsys.assembly import HOME
 from recsys.catalogue import Catalogue
-from recsys.comparison import difference, interval
-from recsys.datasets import load
-from recsys.evaluation import Report, evaluate
-from recsys.interactions import Interactions, interactions_of
-from recsys.pipeline import unseen
-from recsys.settings import Settings
-from recsys.splits import hold_out
-from training.data import item_ids
-from training.engines import engine_of
-from training.facts import facts_of
-from training.models import model_of
+from recsys.errors import SettingsError, unknown_choice
+from recsys.settings import Settings, load_settings
+from recsys.splits import Split, split_in_time, split_within_users
+from training.data import read_log
 from training.progress import Watcher
-from training.ranker import FUSED, RANKED, WITHOUT, Examples, Returning, finished, grow, windows_of, with_candidates
 
-METRICS = ("ndcg@10", "recall@20", "coverage@20")
-SEED = 0
-MODEL: Mapping[str, Any] = {
-    "name": "blend",
-    "parts": {"als": {"factors": 64, "regularization": 20.0, "alpha": 2.0}, "item-knn": {}},
-}
-"""Two models, so that there are several sources; ALS as the demo has it."""
+CONFIGS = Path(__file__).parent / "configs-cascade"
 
 
-def measure(dataset: str, watcher: Watcher, *, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Each source alone, the blend as it would be served, rank fusion, and that put in order by a ranker.
+def measure(
+    dataset: str, watcher: Watcher, *, environ: Mapping[str, str], validation: bool = False, folder: Path = CONFIGS
+) -> dict[str, Any]:
+    """The stages of the home surface, as :func:`recsys.cascade.judge_stages` has them, and what they were made of.
 
-    The split is that of `recsys train`; the ranker is learned inside its training part alone. Differences are
-    paired, from the best source alone by NDCG@10 and from rank fusion, with intervals of 95 %.
+    By the published test where there is one, else as `recsys train` parts the log. ``validation``: by a part of the
+    training part, which settings are chosen by. SettingsError for a data set without a configuration.
     """
-    settings = Settings.model_validate({"model": MODEL, "ranker": {}, "index": {"backend": "exact"}})
-    section = settings.ranker
-    if section is None:
-        raise ValueError("a ranker is what is measured here: leave [ranker] in the settings")
-    log = load(dataset, environ)
-    data = interactions_of(log.events, log.kinds, items=item_ids(log))
-    split = hold_out(data, settings.train.test_share, np.random.default_rng(SEED))
-    catalogue = Catalogue.of(log.items, data.items)
-    model = model_of(settings.model)
-
-    def fitted(part: Interactions) -> Engine:
-        learned = model.fit(part, np.random.default_rng(SEED), threads=settings.train.threads)
-        return engine_of(learned, part, catalogue, settings, np.random.default_rng(SEED), "measured", kinds={})[0]
-
-    with watcher.stage("fit"):
-        engine = fitted(split.train)
-        fused = with_candidates(engine, split.train, catalogue, section)
-    with watcher.stage("ranker") as progress:
-        rng, share = np.random.default_rng(SEED), settings.train.test_share
-        names, windows = windows_of(split.train, fitted, catalogue, section, share, rng, progress)
-        ranker, told = grow(Examples.joined(windows), names, section, SEED, settings.train.threads)
-    facts = facts_of(split.train, catalogue)
-    lines = fused.surfaces[HOME].sources
-    systems = {f"{line.called} alone": fused.ranked(None, facts, unseen(line)) for line in lines}
-    singles = tuple(systems)
-    systems |= {WITHOUT: engine, FUSED: fused, RANKED: finished(fused, ranker, section)}
-    reports: dict[str, Report] = {}
-    for name, system in systems.items():
-        with watcher.stage(name) as progress:
-            reports[name] = evaluate(Returning.of(system, split), split, METRICS, progress=progress)
-    best = max(singles, key=lambda name: reports[name].means()["ndcg@10"]["all"] or 0)
+    settings = config_of(dataset, folder)
+    checked(settings)
+    log = read_log(settings.data, now=datetime.now(UTC), environ=environ, watcher=watcher)
+    rng = np.random.default_rng(settings.train.seed)
+    split = split_of(log, None if log.test is None else PUBLISHED, settings.train.test_share, rng)
+    if validation:
+        split = _inside(split, settings, rng)
+    watcher.note(f"{dataset}, {split.description}")
+    catalogue = Catalogue.of(log.items, split.train.items)
+    fitted, served = made(settings, split, catalogue, HOME, watcher)
+    with watcher.stage("stages") as progress:
+        stages = served.stages(split, catalogue, settings.train.seed, progress)
     return {
         "dataset": dataset,
         "split": split.description,
-        "users": len(reports[best].users),
-        "model": dict(MODEL),
-        "best_single": best,
-        "rows": [_row(name, report, {best: reports[best], FUSED: reports[FUSED]}) for name, report in reports.items()],
-        "ranker": told,
+        "validation": validation,
+        "users": stages.pop("users"),
+        "items": len(split.train.items),
+        "settings": settings.model_dump(mode="json", include={"model", "ranker", "surfaces", "train"}),
+        "fit_s": round(fitted.fit_s, 1),
+        **stages,
     }
 
 
-def _row(name: str, report: Report, others: Mapping[str, Report]) -> dict[str, Any]:
-    rng = np.random.default_rng(SEED)
-    row: dict[str, Any] = {"system": name, "coverage@20": round(report.catalogue["coverage@20"], 4)}
-    for metric, values in report.values.items():
-        found = interval(values, rng)
-        row[metric] = {"mean": round(found.mean, 4), "low": round(found.low, 4), "high": round(found.high, 4)}
-        for other, theirs in others.items():
-            if theirs is not report:
-                between = difference(values, theirs.values[metric], rng)
-                bounds = {"mean": between.mean, "low": between.low, "high": between.high}
-                row[metric][f"less {other}"] = {key: round(value, 4) for key, value in bounds.items()}
-    return row
+def config_of(dataset: str, folder: Path = CONFIGS) -> Settings:
+    """The configuration whose stages are measured on a data set. SettingsError where there is none."""
+    known = sorted(file.stem for file in folder.glob("*.toml"))
+    if dataset not in known:
+        raise SettingsError(unknown_choice("data set with a cascade", dataset, known))
+    return load_settings(folder / f"{dataset}.toml", {})
+
+
+def _inside(split: Split, settings: Settings, rng: np.random.Generator) -> Split:
+    """The training part, parted as the log was; without times a share of each user's items."""
+    data, share = split.train, settings.train.test_share
+    lean = 0.0 if settings.ranker is None else settings.ranker.lean
+    return split_in_time(data, share) if data.timed else split_within_users(data, share, rng, lean=lean)

@@ -77,11 +77,11 @@ def measure_all(
             yield measure(dataset, watcher, environ=environ, validation=validation, folder=folder)
 
 
-def keep(document: Mapping[str, Any], folder: Path) -> None:
-    """Write ``content-DATASET.json`` into ``folder``, which is made."""
+def keep(document: Mapping[str, Any], folder: Path, kind: str = "content") -> None:
+    """Write ``KIND-DATASET.json`` into ``folder``, which is made."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    (folder / f"content-{document['dataset']}.json").write_text(text, encoding="utf-8")
+    (folder / f"{kind}-{document['dataset']}.json").write_text(text, encoding="utf-8")
 
 
 def measure(

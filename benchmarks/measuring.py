@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from recsys.arrays import Float64
+from recsys.arrays import Float32, Float64
 from recsys.assembly import Engine
 from recsys.catalogue import Catalogue
 from recsys.comparison import difference, interval, randomization_test
-from recsys.evaluation import Report, evaluate, parse
+from recsys.evaluation import Recommends, Report, evaluate, parse
+from recsys.interactions import Interactions
 from recsys.settings import Settings
 from recsys.splits import Split
 from training.content import learn_content
@@ -52,6 +53,45 @@ class Measured:
     values: Mapping[str, Float64]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """A model that answers, how long that took, and what the process held before and after."""
+
+    model: Model
+    engine: Engine
+    fit_s: float
+    engine_s: float
+    baseline_mb: float
+    peak_mb: float
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        model: Model,
+        data: Interactions,
+        catalogue: Catalogue,
+        settings: Settings,
+        *,
+        known: Interactions | None = None,
+        progress: Progress = silent,
+    ) -> Fitted:
+        """Fit on ``data``, with content if the settings have that; serve from ``known``, or from the same."""
+        baseline = peak_mb()
+        rng = np.random.default_rng(settings.train.seed)
+        start = time.perf_counter()
+        learned = model.fit(data, rng, threads=settings.train.threads, progress=progress)
+        content = None
+        if settings.content is not None and learned.fold is not None:
+            learned, content = learn_content(
+                learned, data, catalogue, settings.content, content_rng(settings), model=model,
+                warm_loss=settings.gate.warm_loss, threads=settings.train.threads,
+            )  # fmt: skip
+        fit_s = time.perf_counter() - start
+        engine, _ = engine_of(learned, data, catalogue, settings, rng, name, kinds={}, known=known, content=content)
+        return cls(model, engine, fit_s, time.perf_counter() - start - fit_s, baseline, peak_mb())
+
+
 def measure(
     name: str,
     model: Model,
@@ -69,51 +109,72 @@ def measure(
     quick. ``peak_mb`` is that of the whole process up to its last list, ``baseline_mb`` what it was before the fit: in
     a process of its own they belong to the model.
     """
-    baseline = peak_mb()
-    rng = np.random.default_rng(settings.train.seed)
     start = time.perf_counter()
-    learned = model.fit(split.train, rng, threads=settings.train.threads, progress=lambda share: progress(share * 0.7))
-    content = None
-    if settings.content is not None and learned.fold is not None:
-        learned, content = learn_content(
-            learned, split.train, catalogue, settings.content, content_rng(settings), model=model,
-            warm_loss=settings.gate.warm_loss, threads=settings.train.threads,
-        )  # fmt: skip
-    fit_s = time.perf_counter() - start
-    engine, _ = engine_of(
-        learned, split.train, catalogue, settings, rng, name, kinds={}, known=split.known, content=content
+    fitted = Fitted.of(
+        name, model, split.train, catalogue, settings, known=split.known, progress=lambda share: progress(share * 0.7)
     )
-    engine_s = time.perf_counter() - start - fit_s
-    peaks = [peak_mb()]
+    measured = judged(
+        name,
+        fitted,
+        fitted.engine,
+        split,
+        catalogue,
+        metrics=metrics,
+        progress=lambda share: progress(0.7 + 0.2 * share),
+    )
+    row = measured.row
+    if curve and time.perf_counter() - start <= PATIENCE_S and row.get(MAIN[1]) is not None:
+        row["curve"] = [*_curve(model, split, catalogue, settings), {"share": 1.0, MAIN[1]: row[MAIN[1]]}]
+    progress(1.0)
+    return measured
 
-    def asked(share: float) -> None:
-        progress(0.7 + share * 0.2)
+
+def judged(
+    name: str,
+    fitted: Fitted,
+    asked: Recommends,
+    split: Split,
+    catalogue: Catalogue,
+    *,
+    metrics: Sequence[str] = (),
+    progress: Progress = silent,
+) -> Measured:
+    """What ``asked`` answers, judged by the test, beside what the model cost that it stands on."""
+    peaks = [fitted.peak_mb]
+
+    def share_done(share: float) -> None:
+        progress(share)
         peaks.append(peak_mb())
 
-    report = _judged(engine, split, catalogue, metrics, asked)
+    report = _report(asked, fitted.engine, split, catalogue, metrics, share_done)
     found = report.as_dict()
-    overall = {metric: means["all"] for metric, means in found["users"].items() if metric != "users"}
     row = {
         "model": name,
-        "kind": model.family,
-        **overall,
+        "kind": fitted.model.family,
+        **{metric: means["all"] for metric, means in found["users"].items() if metric != "users"},
         **found["catalogue"],
-        "fit_s": round(fit_s, 3),
-        "engine_s": round(engine_s, 3),
+        "fit_s": round(fitted.fit_s, 3),
+        "engine_s": round(fitted.engine_s, 3),
         "peak_mb": peaks[-1],
-        "baseline_mb": baseline,
+        "baseline_mb": fitted.baseline_mb,
         "ms_user": found["ms_user"],
-        **_bytes(engine),
+        **_bytes(fitted.engine),
         "intervals": {},
         "users": found["users"],
         "items": found["items"],
-        "config": model.model_dump(mode="json"),
+        "config": fitted.model.model_dump(mode="json"),
     }
-    if curve and time.perf_counter() - start <= PATIENCE_S and overall.get(MAIN[1]) is not None:
-        row["curve"] = [*_curve(model, split, catalogue, settings), {"share": 1.0, MAIN[1]: overall[MAIN[1]]}]
-    progress(1.0)
     main = [metric for metric in MAIN if metric in report.values] or list(report.values)
     return Measured(row, {metric: report.values[metric] for metric in main})
+
+
+def looked_at(engine: Engine, catalogue: Catalogue) -> tuple[Float32 | None, Float64 | None]:
+    """What diversity and calibration look at: vectors, float32 (items, d), and categories, float64 (items, c).
+
+    The same vectors for all models, if items have categories; else each model's own.
+    """
+    categories = catalogue.shares()
+    return engine.directions if categories is None else categories.astype(np.float32), categories
 
 
 def compared(measured: Sequence[Measured], reference: str | None, rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -148,16 +209,19 @@ def peak_mb() -> float:
     raise OSError("/proc/self/status has no VmHWM: peak memory is measured on Linux only")
 
 
-def _judged(
-    engine: Engine, split: Split, catalogue: Catalogue, metrics: Sequence[str], progress: Progress = silent
+def _report(
+    asked: Recommends,
+    engine: Engine,
+    split: Split,
+    catalogue: Catalogue,
+    metrics: Sequence[str],
+    progress: Progress,
 ) -> Report:
-    categories = catalogue.shares()
-    # The same vectors for all models, if items have categories; else each model's own.
-    vectors = engine.directions if categories is None else categories.astype(np.float32)
+    vectors, categories = looked_at(engine, catalogue)
     lacking = {"diversity"} if vectors is None else set()
     lacking |= {"calibration"} if categories is None else set()
     wanted = tuple(metrics) or tuple(name for name in (*ACCURACY, *BEYOND) if parse(name)[0] not in lacking)
-    return evaluate(engine, split, wanted, vectors=vectors, categories=categories, progress=progress)
+    return evaluate(asked, split, wanted, vectors=vectors, categories=categories, progress=progress)
 
 
 def _curve(model: Model, split: Split, catalogue: Catalogue, settings: Settings) -> list[dict[str, float]]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.cascade_plot import draw_stages
 from recsys.segments import ACTIVITY, POPULARITY
 
 INK = "#010203"
@@ -42,6 +44,8 @@ def plots(document: Mapping[str, Any], metric: str) -> dict[str, str]:
     }
     recall = recall_of(rows)
     drawn["By how popular the item is"] = (3.6, _by(rows, POPULARITY, lambda row: row["items"][recall], recall))
+    if stages := document.get("stages"):
+        drawn["Stage by stage"] = (0.9 + 0.34 * len(stages["rows"]), partial(draw_stages, document=stages, ink=INK))
     if curves:
         drawn["By how much there is to learn from"] = (3.6, _curves(curves, metric))
     return {title: svg(draw, height, f"{document['dataset']} {title}") for title, (height, draw) in drawn.items()}

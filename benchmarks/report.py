@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.page import page, write_page
 from benchmarks.plots import plots, recall_of
+from recsys.cascade import METRICS
 
 METRIC = "ndcg@20"
 
@@ -31,12 +32,14 @@ def _section(document: Mapping[str, Any]) -> dict[str, Any]:
     main = METRIC if METRIC in measured else measured[0]
     lists = [name for name in first if name.startswith(("coverage@", "gini@"))]
     rows = [*document["rows"], *document["published"]]
+    staged = [name for name in METRICS if name in document["stages"]["rows"][0]] if "stages" in document else []
     return {
         **document,
         "main": main,
         "shown": [name for name in ("recall@20", main) if name in measured],
         "ranked": sorted(rows, key=lambda row: row.get(main) or 0, reverse=True),
         "metrics": [*measured, *lists],
+        "staged": staged,
         "segments": list(first["users"]["users"]),
         "popularity": list(next(iter(first["items"].values()))),
         "recall": recall_of(document["rows"]),

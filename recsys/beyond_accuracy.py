@@ -65,6 +65,14 @@ def coverage(shown: Shown, k: int) -> float:
     return float((_exposure(shown, k) > 0).mean())
 
 
+def shown_alone(shown: Shown, k: int) -> Float64:
+    """Share of the catalogue that stands in a query's list and in no other: what coverage would be less without it."""
+    rows, counts = shown.first(k)
+    single = (_exposure(shown, k) == 1)[np.maximum(rows, 0)] & counts
+    share: Float64 = single.sum(axis=1) / max(shown.items, 1)
+    return share
+
+
 def gini(shown: Shown, k: int) -> float:
     """Gini coefficient of how often each item of the catalogue is shown: 0 all alike, 1 − 1/items only one.
 

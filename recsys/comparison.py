@@ -6,6 +6,7 @@ Values are one metric of one system by user, float64 (u,), nan where undefined; 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -52,6 +53,39 @@ def difference(
 ) -> Interval:
     """Paired bootstrap interval of the mean of ``ours - theirs`` over the same users, in the same order."""
     return interval(_paired(ours, theirs), rng, level=level, rounds=rounds)
+
+
+def jackknife(value: float, lost: Float64, *, level: float = 0.95) -> Interval:
+    """Interval of a number that only all users together have, such as coverage. Tukey (1958).
+
+    ``lost``: float64 (u,), by how much the number is less without each of them. Users drawn with replacement would not
+    do: a third of them would be missing, and what they alone were shown with them. nan for fewer than two users.
+    """
+    if len(lost) < 2:
+        return Interval(value, float("nan"), float("nan"))
+    spread = NormalDist().inv_cdf((1 + level) / 2) * np.sqrt((len(lost) - 1) * np.var(lost))
+    return Interval(value, float(value - spread), float(value + spread))
+
+
+def loss(
+    ours: Float64, theirs: Float64, rng: np.random.Generator, *, level: float = 0.95, rounds: int = ROUNDS
+) -> Interval:
+    """The share of ``theirs`` that ``ours`` lacks, 1 - mean / mean over the same users, by bootstrap of pairs.
+
+    Below 0 where ours is the larger. nan where theirs is 0 or nobody was measured.
+    """
+    both = np.stack([ours, theirs])
+    both = both[:, ~np.isnan(both).any(axis=0)]
+    total = both.sum(axis=1)
+    if not both.shape[1] or not total[1]:
+        return Interval(float("nan"), float("nan"), float("nan"))
+    users = both.shape[1]
+    shares = np.empty(rounds)
+    for place in range(rounds):
+        part = both[:, rng.integers(users, size=users)].sum(axis=1)
+        shares[place] = 1 - part[0] / part[1] if part[1] else np.nan
+    low, high = np.nanquantile(shares, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(1 - total[0] / total[1]), float(low), float(high))
 
 
 def randomization_test(ours: Float64, theirs: Float64, rng: np.random.Generator, *, rounds: int = 10_000) -> float:

@@ -183,6 +183,8 @@ class RankerSettings(Section):
     """How many items each source proposes."""
     cuts: int = Field(default=3, ge=1)
     """At how many times the log is cut, each ``train.test_share`` of the rest earlier; the model is fitted for each."""
+    lean: float = Field(default=0.0, ge=-2, le=2)
+    """Where the log has no times: odds of an item of n users to be set aside at a cut are n^this."""
     users: int = Field(default=20_000, ge=2)
     """Users whose candidates are learned from, at most, of each cut."""
     folds: int = Field(default=5, ge=2)

@@ -180,6 +180,40 @@ def print_segments(console: Console, document: Mapping[str, Any]) -> None:
                 )
 
 
+def print_stages(console: Console, document: Mapping[str, Any]) -> None:
+    """What each stage of a surface adds, with intervals, and what its shortcuts cost."""
+    title = f"{document['users']:,} users, stage by stage; in brackets 95 %"
+    if "dataset" in document:
+        title = f"{document['dataset']}, {document['split']}: {title}"
+    metrics = [name for name, value in document["rows"][0].items() if isinstance(value, Mapping) and name != "less"]
+    table = Table("stage", *metrics, title=title, title_justify="left")
+    for row in document["rows"]:
+        table.add_row(row["stage"], *(_bounds(row[name]) for name in metrics))
+    console.print(table)
+    if document["refused"]:
+        console.print(
+            f"the ranker is not above {' and '.join(document['refused'])} for certain: the whole is without it"
+        )
+    best = document["best_source"]
+    for name, found in document["gain"].items():
+        console.print(f"whole − {best}: {name} {_bounds(found, '+')}")
+    lost = document["loss"]
+    if lost["share"] is not None:
+        parts = ", ".join(f"{name} {share:+.2%}" for name, share in lost["by"].items())
+        console.print(
+            f"lost of {lost['metric']} against exact, unfiltered scoring: {lost['share']:+.2%}, 95 % between "
+            f"{lost['low']:+.2%} and {lost['high']:+.2%}, {lost['users']:,} users; by {parts}"
+        )
+
+
+def _bounds(found: Mapping[str, float | None], sign: str = "") -> str:
+    """A number with its interval."""
+    if found["mean"] is None:
+        return "–"
+    low, high = (f"{found[end]:{sign}.4f}" if found[end] is not None else "–" for end in ("low", "high"))
+    return f"{found['mean']:{sign}.4f} \\[{low}, {high}]"
+
+
 def _shown(row: Mapping[str, Any], *names: str) -> list[str]:
     return [_cell(row.get(name)) for name in names]
 

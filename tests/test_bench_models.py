@@ -191,13 +191,23 @@ def test_evaluate_gives_the_figures_that_train_gives(home, environ):
     shown = json.loads(recsys("release", "show", "--json", cwd=home, environ=environ).stdout)["metrics"]
     done = recsys("evaluate", "--json", cwd=home, environ=environ)
     assert done.returncode == 0, done.stderr
-    rows = {found["model"]: found for found in json.loads(done.stdout)["rows"]}
+    document = json.loads(done.stdout)
+    rows = {found["model"]: found for found in document["rows"]}
     for system in ("pipeline", "popularity"):
         for segment in ("all", "warm", "cold"):
             ours, theirs = rows[system]["users"]["ndcg@10"][segment], shown[system]["ndcg@10"][segment]
             # Threads add up in another order each time.
             assert ours == pytest.approx(theirs, abs=0.01)
     assert rows["pipeline"]["against"]["model"] == "popularity"
+    stages = document["stages"]
+    assert (document["surface"], stages["best_source"]) == ("home", "nearest alone")
+    assert [(row["stage"], row["kind"]) for row in stages["rows"]] == [("nearest alone", "source"), ("whole", "whole")]
+    for row in stages["rows"]:
+        for metric in ("ndcg@10", "recall@20", "coverage@20", "novelty@20", "diversity@20"):
+            assert row[metric]["low"] < row[metric]["mean"] < row[metric]["high"]
+    assert stages["rows"][-1]["ndcg@10"]["mean"] == pytest.approx(rows["pipeline"]["ndcg@10"], abs=1e-6)
+    assert set(stages["loss"]) == {"metric", "users", "reach", "served", "exact", "share", "low", "high", "by"}
+    assert abs(stages["loss"]["share"]) <= 0.02
 
 
 def test_evaluate_prints_segments_and_takes_a_split_and_metrics(tmp_path, environ):
@@ -206,7 +216,13 @@ def test_evaluate_prints_segments_and_takes_a_split_and_metrics(tmp_path, enviro
     done = recsys("evaluate", *options, cwd=tmp_path, environ={**environ, "COLUMNS": "160"})
     assert done.returncode == 0, done.stderr
     assert "at random: 30% test" in done.stdout
-    for said in ("few items", "never seen in training", "coverage@5", "pipeline − popularity: ndcg@5 0.0000"):
+    for said in (
+        "few items",
+        "never seen in training",
+        "coverage@5",
+        "pipeline − popularity: ndcg@5 0.0000",
+        "whole − popular alone: ndcg@10 +0.0000",
+    ):
         assert said in done.stdout
     assert not (tmp_path / "var").exists()
 
@@ -217,6 +233,7 @@ def test_evaluate_prints_segments_and_takes_a_split_and_metrics(tmp_path, enviro
         (("evaluate", "--metrics", "ndgc@10"), 2, "unknown metric 'ndgc@10'"),
         (("evaluate", "--split", "in-tme"), 1, "unknown split 'in-tme', choose one of at-random, "),
         (("evaluate", "--split", "published"), 1, "comes without a published test part"),
+        (("evaluate", "--surface", "hom"), 1, "unknown surface 'hom', choose one of home, "),
         (("evaluate", "--test-share", "1"), 2, "it is 1, wanted more than 0 and less than 1"),
         (("bench", "models", "ml-99k"), 1, "unknown data set 'ml-99k'"),
         (("bench", "speed", "lop"), 1, "unknown benchmark 'lop'"),

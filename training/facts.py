@@ -36,7 +36,8 @@ def facts_of(data: Interactions, catalogue: Catalogue) -> ItemFacts:
     newest = data.where(np.arange(len(data)) >= int(len(data) * (1 - LATELY)))
     return ItemFacts(
         takers=_shares(data),
-        lately=_shares(newest),
+        # Without times the last events of a log are no newer than its first.
+        lately=_shares(newest) if data.timed else np.full(len(data.items), np.nan, np.float32),
         first=first,
         numbers=np.array([*numbers.values()], np.float32).reshape(len(numbers), len(data.items)),
         names=tuple(numbers),

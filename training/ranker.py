@@ -1,8 +1,9 @@
 """LambdaMART over what the sources propose: ``[ranker]``.
 
-The log is cut in time several times. What was known before a cut gives the engine, its sources the candidates and
-its state the features; what happened until the next cut gives the labels. So nothing that a feature sees is younger
-than the moment it is asked at, and negatives are what a user would have been shown in place of what they took.
+The log is cut in time several times; one without times by chance, within each user. What was known before a cut gives
+the engine, its sources the candidates and its state the features; what happened until the next cut gives the labels.
+So nothing that a feature sees is younger than the moment it is asked at, and negatives are what a user would have been
+shown in place of what they took.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from recsys.pipeline import Answer, Line, Surface
 from recsys.ranking import Card, Ranker, sigmoid
 from recsys.retrieval import Query
 from recsys.settings import RankerSettings, Settings
-from recsys.splits import Split, hold_out
+from recsys.splits import Split, split_in_time, split_within_users
 from recsys.tables import Table
 from training.facts import facts_of
 from training.gate import judge_ranker
@@ -103,7 +104,7 @@ def feature_names(engine: Engine) -> tuple[str, ...]:
 class Returning:
     """An engine that is asked by each user when they came back after a cut, knowing what was known at the cut.
 
-    ``times``: int64 (users,), unix seconds of each user's first event after it.
+    ``times``: int64 (users,), unix seconds of each user's first event after it; 0 in a log without times.
     """
 
     engine: Engine
@@ -172,14 +173,15 @@ def windows_of(
 ) -> tuple[tuple[str, ...], list[Examples]]:
     """Examples of several cuts: each sets the newest ``share`` of the events aside, the next one that of the rest.
 
-    ``fit``: what makes an engine of events. Also the names of the features. TrainingError where no cut gives any.
+    Of a log without times it is a share of each user's items, by chance. ``fit``: what makes an engine of events. Also
+    the names of the features. TrainingError where no cut gives any.
     """
     names: tuple[str, ...] = ()
     windows: list[Examples] = []
     reason: Exception | None = None
     for cut in range(settings.cuts):
         try:
-            split = hold_out(data, share, rng)
+            split = _cut(data, share, settings, rng)
             engine = with_candidates(fit(split.train), split.train, catalogue, settings)
             names = names or feature_names(engine)
             windows.append(examples_of(engine, split, names, settings, rng))
@@ -191,6 +193,11 @@ def windows_of(
     if not windows:
         raise TrainingError(f"no cut gives a ranker anything to learn from: {reason}")
     return names, windows
+
+
+def _cut(data: Interactions, share: float, settings: RankerSettings, rng: np.random.Generator) -> Split:
+    """In time where there are times, else a share of each user's items."""
+    return split_in_time(data, share) if data.timed else split_within_users(data, share, rng, lean=settings.lean)
 
 
 def grow(
@@ -298,6 +305,28 @@ class Tried:
     examples: Examples | None
 
 
+def learn_ranker(
+    data: Interactions,
+    fit: Callable[[Interactions], Engine],
+    catalogue: Catalogue,
+    settings: Settings,
+    rng: np.random.Generator,
+    progress: Progress = silent,
+) -> tuple[Ranker, dict[str, Any], tuple[str, ...], list[Examples]]:
+    """A ranker of these events alone, what is to be told of it, the names of its features, and its examples by cut.
+
+    ``fit``: what makes an engine of events. TrainingError if none can be learned.
+    """
+    section, train = settings.ranker or RankerSettings(), settings.train
+    names, windows = windows_of(
+        data, fit, catalogue, section, train.test_share, rng, lambda share: progress(share * 0.75)
+    )
+    ranker, told = grow(
+        Examples.joined(windows), names, section, train.seed, train.threads, lambda share: progress(0.75 + share / 4)
+    )
+    return ranker, told, names, windows
+
+
 def try_ranker(
     engine: Engine,
     split: Split,
@@ -313,14 +342,9 @@ def try_ranker(
     """
     section = settings.ranker or RankerSettings()
     rng = np.random.default_rng(settings.train.seed)
-    threads = settings.train.threads
     try:
-        names, windows = windows_of(
-            split.train, fit, catalogue, section, settings.train.test_share, rng, lambda share: progress(share * 0.6)
-        )
-        joined = Examples.joined(windows)
-        ranker, told = grow(
-            joined, names, section, settings.train.seed, threads, lambda share: progress(0.6 + share * 0.2)
+        ranker, told, names, windows = learn_ranker(
+            split.train, fit, catalogue, settings, rng, lambda share: progress(share * 0.8)
         )
         fused = with_candidates(engine, split.train, catalogue, section)
         newest = examples_of(fused, split, names, section, rng)

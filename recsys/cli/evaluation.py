@@ -12,7 +12,7 @@ from rich.console import Console
 
 from recsys.cli.options import AsJson, Config, extra, print_json, settings_of
 from recsys.errors import SettingsError
-from recsys.terminal import print_ladder, print_retrieval, print_rows, print_segments, print_serving
+from recsys.terminal import print_ladder, print_retrieval, print_rows, print_segments, print_serving, print_stages
 
 app = typer.Typer()
 bench_app = typer.Typer(help="Measure and compare.", no_args_is_help=True)
@@ -33,6 +33,7 @@ def evaluate(
     test_share: Annotated[
         float | None, typer.Option(help="The share that is judged by; without it train.test_share.")
     ] = None,
+    surface: Annotated[str, typer.Option(help="Which surface is asked, and judged stage by stage.")] = "home",
     report: ReportPath = None,
     as_json: AsJson = False,
 ) -> None:
@@ -53,6 +54,7 @@ def evaluate(
         settings,
         metrics=wanted,
         split=split,
+        surface=surface,
         now=datetime.now(UTC),
         environ=os.environ,
         watcher=Unwatched() if as_json else Terminal(console),
@@ -62,6 +64,7 @@ def evaluate(
         print_json(document)
     else:
         print_segments(console, document)
+        print_stages(console, document["stages"])
 
 
 @bench_app.command(
@@ -210,19 +213,44 @@ def bench_entities(dataset: Annotated[str, typer.Argument(help="A data set with 
 
 
 @bench_app.command(
-    "cascade", epilog="Examples: `recsys bench cascade ml-100k` · `recsys bench cascade ml-100k ml-latest-small`"
+    "cascade",
+    epilog="Examples: `recsys bench cascade ml-100k` · `recsys bench cascade gowalla --validation --json` · "
+    "`recsys bench cascade ml-100k gowalla --folder results --plot cascade.png`",
 )
 def bench_cascade(
-    datasets: Annotated[list[str], typer.Argument(help="Names of `recsys data list`.", metavar="DATASET…")],
+    datasets: Annotated[
+        list[str], typer.Argument(help="Names of files in benchmarks/configs-cascade/.", metavar="DATASET…")
+    ],
+    *,
+    validation: Annotated[
+        bool, typer.Option("--validation", help="Judge by a part of the training part, not by the test.")
+    ] = False,
+    folder: Annotated[Path | None, typer.Option(help="Keep each document here as cascade-DATASET.json.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the stages into this PNG.")] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Each source alone, what is fused of them, and that put in order by a ranker; JSON."""
+    """Each source alone, what is fused of them, that put in order by a ranker, and the whole with its rules."""
     with extra("train"):
         from benchmarks.cascade import measure
-        from training.progress import Terminal
+        from benchmarks.content import keep
+        from training.progress import Terminal, Unwatched
+    if plot is not None:
+        with extra("report"):
+            from benchmarks.cascade_plot import draw
 
-    watcher = Terminal(Console(stderr=True))
-    documents = [measure(dataset, watcher, environ=os.environ) for dataset in datasets]
-    print_json(documents[0] if len(documents) == 1 else documents)
+    console = Console(stderr=as_json)
+    watcher = Unwatched() if as_json else Terminal(console)
+    documents = []
+    for dataset in datasets:
+        documents.append(measure(dataset, watcher, environ=os.environ, validation=validation))
+        if folder is not None:
+            keep(documents[-1], folder, "cascade")
+        if not as_json:
+            print_stages(console, documents[-1])
+    if plot is not None:
+        draw(documents, plot)
+    if as_json:
+        print_json(documents[0] if len(documents) == 1 else documents)
 
 
 @bench_app.command(
