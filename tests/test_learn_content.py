@@ -235,6 +235,7 @@ def test_items_without_information_are_counted_by_the_reason():
     settings = ContentSettings(cache=None, encoder={"name": "tfidf-svd", "columns": ["text"], "max_share": 1.0})
     items = described(catalogue, settings, rng(), threads=1)
     assert items.counts == {"with content": 2, "nothing said": 2, "nothing usable": 1}
+    assert items.problems == {"text: no word in it": 1}
     assert np.linalg.norm(items.vectors, axis=1) == pytest.approx([1, 0, 0, 0, 1])
 
 

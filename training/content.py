@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +20,7 @@ from recsys.candidates import Candidates
 from recsys.catalogue import Catalogue
 from recsys.content import ITEMS, Content
 from recsys.encoding import Description, Encoding
+from recsys.encoding.problems import SILENT, problems_of
 from recsys.errors import DataError, SettingsError, TrainingError
 from recsys.evaluation import evaluate
 from recsys.folding import Fold
@@ -50,6 +52,8 @@ CAUTION = 0.5
 """The share of what warm items may lose that is spent on validation: on other events it may come to more."""
 UNJUDGED = (1.0, 10.0)
 """The prior and κ where there is nobody to judge by."""
+REASONS = 10
+"""Why items have no content: so many reasons are reported, the commonest."""
 SCORES = 2**25
 """Scores that are held at once."""
 
@@ -59,7 +63,8 @@ class Described:
     """The items of a catalogue as a fitted encoder sees them.
 
     ``items``: what is said of each. ``options``: of the encoder. ``vectors``: float32 (n, w), of length one, zeros
-    where nothing usable is said. ``counts``: items with content, and those without by the reason.
+    where nothing usable is said. ``counts``: items with content, and those without by the reason. ``problems``: how
+    often which field of an item without content has nothing usable, and why.
     """
 
     items: Sequence[Description]
@@ -67,6 +72,7 @@ class Described:
     encoding: Encoding
     vectors: Float32
     counts: Mapping[str, int]
+    problems: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +117,7 @@ def described(
     encoding = encoder_of(options).fit(items, rng, threads=threads, progress=lambda share: progress(0.5 * share))
     raw = encode_cached(encoding, items, settings.cache, lambda share: progress(0.5 + 0.5 * share))
     vectors = unit(raw)
-    return Described(items, options, encoding, vectors, _counts(items, encoding, vectors))
+    return Described(items, options, encoding, vectors, *_counts(items, encoding, vectors))
 
 
 def usual_encoder(catalogue: Catalogue) -> dict[str, Any]:
@@ -367,20 +373,17 @@ def _judged(fold: Fold, history: History, split: Split) -> tuple[float | None, f
     return found["users"][METRIC]["all"], parts["warm"], parts["never"]
 
 
-def _counts(items: list[dict[str, Any]], encoding: Encoding, vectors: Float32) -> dict[str, int]:
-    """Items with content, those of which nothing is said that the encoder reads, and those of which it is no use."""
-    empty = ~vectors.any(axis=1)
-    silent_ones = sum(1 for row in np.flatnonzero(empty) if not _says(items[row], encoding))
-    return {
-        "with content": int((~empty).sum()),
-        "nothing said": silent_ones,
-        "nothing usable": int(empty.sum()) - silent_ones,
+def _counts(
+    items: Sequence[Description], encoding: Encoding, vectors: Float32
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Items with content, without a word that the encoder reads, and without a useful one; of those why, by field."""
+    empty = np.flatnonzero(~vectors.any(axis=1)).tolist()
+    found = [problems_of(encoding, items[row]) for row in empty]
+    useless = [reasons for reasons in found if set(reasons.values()) != {SILENT}]
+    counts = {
+        "with content": len(items) - len(empty),
+        "nothing said": len(empty) - len(useless),
+        "nothing usable": len(useless),
     }
-
-
-def _says(item: Description, encoding: Encoding) -> bool:
-    """Whether anything stands in what the encoding reads, but for the item's id."""
-    said = (item.get(name) for name in encoding.reads if name != "item_id")
-    return any(
-        value is not None and value != [] and not (isinstance(value, str) and not value.strip()) for value in said
-    )
+    why = Counter(f"{name}: {reason}" for reasons in useless for name, reason in reasons.items() if reason != SILENT)
+    return counts, dict(why.most_common(REASONS))

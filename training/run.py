@@ -138,6 +138,8 @@ def describe_items(catalogue: Catalogue, settings: Settings, watcher: Watcher) -
         rng = content_rng(settings)
         items = described(catalogue, settings.content, rng, threads=settings.train.threads, progress=progress)
     watcher.note(", ".join(f"{count:,} items {what}" for what, count in items.counts.items()))
+    for problem, count in items.problems.items():
+        watcher.note(f"of {count:,} items nothing is used of {problem}")
     return items
 
 
@@ -189,6 +191,7 @@ def measure(
         with_content = evaluate(engine, split)
     metrics["content"] = {
         "items": dict(items.counts),
+        "problems": dict(items.problems),
         "norms": dict(content.norms),
         **choice.as_dict(),
         "with": by_items(with_content),

@@ -10,7 +10,7 @@ import numpy as np
 
 from recsys.arrays import Float32, UInt64
 from recsys.encoding import Description
-from recsys.encoding.terms import BLOCK, look_up, unit_weights
+from recsys.encoding.terms import BLOCK, look_up, unit_weights, unknown_terms
 from recsys.encoding.words import WordsRule
 
 
@@ -45,6 +45,10 @@ class BagOfWords:
     def reads(self) -> tuple[str, ...]:
         """The columns of text."""
         return self.rule.columns
+
+    def problems(self, item: Description) -> dict[str, str]:
+        """See :class:`recsys.encoding.problems.Explains`."""
+        return unknown_terms(self.keys, self.rule, item)
 
     def encode(self, items: Sequence[Description]) -> Float32:
         """Vectors of length one, float32 (m, w); zeros for an item without a known word."""

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from recsys.arrays import Float32
 from recsys.encoding import Description, Encoding, describe_encoding, encoding_of
+from recsys.encoding.problems import problems_of
 from recsys.encoding.reading import ReadsFiles
 from recsys.settings import Section
 
@@ -70,6 +71,16 @@ class Concat:
         """The files that any part reads for an item."""
         reading = (part.files for part in self.parts.values() if isinstance(part, ReadsFiles))
         return [file for files in reading for file in files(item)]
+
+    def problems(self, item: Description) -> dict[str, str]:
+        """See :class:`recsys.encoding.problems.Explains`: of a field that several parts read what all complain of."""
+        found = [(part.reads, problems_of(part, item)) for part in self.parts.values()]
+        return {
+            name: why
+            for _, own in reversed(found)
+            for name, why in own.items()
+            if all(name in others for reads, others in found if name in reads)
+        }
 
     def encode(self, items: Sequence[Description]) -> Float32:
         """Vectors float32 (m, w); zeros where no part says anything."""

@@ -16,7 +16,8 @@ from pydantic import Field
 
 from recsys.arrays import Float32, Int64, unit
 from recsys.encoding import Description
-from recsys.encoding.spectrogram import BANDS, Problem, file_of, read
+from recsys.encoding.problems import SILENT
+from recsys.encoding.spectrogram import BANDS, MEANING, Problem, file_of, read
 from recsys.settings import Section
 
 EPSILON = 1e-8
@@ -99,7 +100,7 @@ class MelCnn:
         return [file] if isinstance(file, Path) else []
 
     def encode(self, items: Sequence[Description]) -> Float32:
-        """Vectors of length one, float32 (m, w); zeros for an item that :meth:`problems` has a reason for."""
+        """Vectors of length one, float32 (m, w); zeros for an item that has :meth:`problems`."""
         return self.encode_by(self.forward, items)
 
     def encode_by(self, forward: Callable[[Float32], Float32], items: Sequence[Description]) -> Float32:
@@ -118,9 +119,12 @@ class MelCnn:
                 waiting = []
         return unit(vectors)
 
-    def problems(self, items: Iterable[Description]) -> list[Problem | None]:
-        """Why each item has no vector; None where it has one."""
-        return [found if isinstance(found := self._read(item), str) else None for item in items]
+    def problems(self, item: Description) -> dict[str, str]:
+        """See :class:`recsys.encoding.problems.Explains`."""
+        found = self._read(item)
+        if not isinstance(found, str):
+            return {}
+        return {self.rule.column: SILENT if found == "nothing said" else f"{found}: {MEANING[found]}"}
 
     def forward(self, windows: Float32) -> Float32:
         """The answer for each window, float32 (g, w) of length one; ``windows``: float32 (g, 64, window) in dB."""

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from recsys.arrays import Float32, Float64, UInt8
 from recsys.encoding import Description
+from recsys.encoding.problems import SILENT, says
 from recsys.settings import Section
 
 
@@ -69,6 +70,15 @@ class Numeric:
     def reads(self) -> tuple[str, ...]:
         """The columns of numbers."""
         return self.rule.columns
+
+    def problems(self, item: Description) -> dict[str, str]:
+        """See :class:`recsys.encoding.problems.Explains`."""
+        columns = self.rule.columns
+        return {
+            column: "no finite number" if says(item.get(column)) else SILENT
+            for column, value in zip(columns, numbers_of([item], columns)[0], strict=True)
+            if math.isnan(value)
+        }
 
     def encode(self, items: Sequence[Description]) -> Float32:
         """Numbers between ``-clip`` and ``clip``, float32 (m, w); zeros where none is known."""

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from recsys.arrays import Float32
 from recsys.encoding import Description
+from recsys.encoding.problems import SILENT
 from recsys.settings import Section
 from recsys.vocabulary import Vocabulary
 
@@ -63,6 +64,16 @@ class Precomputed:
     def reads(self) -> tuple[str, ...]:
         """The vector, and whose it is."""
         return (self.rule.column, "item_id")
+
+    def problems(self, item: Description) -> dict[str, str]:
+        """See :class:`recsys.encoding.problems.Explains`; an unknown ``item_id`` is none."""
+        said = item.get(self.rule.column)
+        if said is None:
+            return {self.rule.column: SILENT}
+        try:
+            return {} if vector_of(said, self.width).any() else {self.rule.column: "is zeros alone"}
+        except ValueError as error:
+            return {self.rule.column: str(error)}
 
     def encode(self, items: Sequence[Description]) -> Float32:
         """The vectors as they were brought, float32 (m, w); zeros where there is none, or one that cannot be used.

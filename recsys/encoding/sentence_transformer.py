@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from recsys.arrays import Float32, Int64, UInt8, ranges
 from recsys.encoding import Description
-from recsys.encoding.wordllama import readable
+from recsys.encoding.wordllama import readable, unreadable
 from recsys.encoding.words import text_of
 from recsys.settings import Section
 
@@ -113,6 +113,10 @@ class SentenceTransformer:
     def reads(self) -> tuple[str, ...]:
         """The columns of text."""
         return self.rule.columns
+
+    def problems(self, item: Description) -> dict[str, str]:
+        """See :class:`recsys.encoding.problems.Explains`."""
+        return unreadable(item, self.rule.columns)
 
     def encode(self, items: Sequence[Description]) -> Float32:
         """Vectors of length one, float32 (m, w); zeros for a text without a letter or a digit."""

@@ -24,6 +24,7 @@ LENGTH = 1_000
 class TagsRule(TermsRule):
     """Which tags are read. A tag is the same in whichever column, case and spacing it stands."""
 
+    noun: ClassVar[str] = "tag"
     columns: tuple[str, ...] = Field(default=("tags", "genres"), min_length=1)
     """Columns of lists of tags; a text is one tag."""
     weight_columns: dict[str, str] = Field(default_factory=dict)

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from recsys.arrays import Float32, Float64, Int32, Int64, UInt64
 from recsys.encoding import Description
+from recsys.encoding.problems import SILENT, says
 from recsys.settings import Section
 from recsys.vocabulary import keys_of
 
@@ -67,6 +68,8 @@ class Lexicon:
 class TermsRule(Section):
     """How terms come from descriptions. A rule says how to read; it has no numbers that were learned."""
 
+    noun: ClassVar[str] = "term"
+    """What a term is called."""
     columns: tuple[str, ...] = Field(min_length=1)
     """The columns that are read."""
 
@@ -115,6 +118,10 @@ class TermVectors:
         """The columns of the rule."""
         return self.rule.columns
 
+    def problems(self, item: Description) -> dict[str, str]:
+        """See :class:`recsys.encoding.problems.Explains`."""
+        return unknown_terms(self.keys, self.rule, item)
+
     def encode(self, items: Sequence[Description]) -> Float32:
         """Vectors of length one at most, float32 (m, w); zeros for an item without a known term."""
         vectors = np.zeros((len(items), self.width), np.float32)
@@ -139,6 +146,20 @@ def look_up(keys: UInt64, rule: TermsRule, items: Sequence[Description]) -> Coun
     at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     places = np.where(keys[at] == wanted, at, -1).astype(np.int32)
     return renumbered(counted, places)
+
+
+def unknown_terms(keys: UInt64, rule: TermsRule, item: Description) -> dict[str, str]:
+    """The columns of an item in which no known term stands, and why; ``keys``: uint64 (t,), ascending."""
+    found = {}
+    for column in rule.columns:
+        alone = {name: value for name, value in item.items() if name == column or name not in rule.columns}
+        if not says(item.get(column)):
+            found[column] = SILENT
+        elif not rule.terms(alone):
+            found[column] = f"no {rule.noun} in it"
+        elif not len(look_up(keys, rule, [alone]).terms):
+            found[column] = f"no {rule.noun} in it that is known"
+    return found
 
 
 def renumbered(counted: Counted, places: Int32) -> Counted:

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 
 from recsys.arrays import Float32, UInt8
 from recsys.encoding import Description
+from recsys.encoding.problems import SILENT, says
 from recsys.encoding.words import plain, text_of
 from recsys.settings import Section
 
@@ -75,6 +76,10 @@ class Wordllama:
         """The columns of text."""
         return self.rule.columns
 
+    def problems(self, item: Description) -> dict[str, str]:
+        """See :class:`recsys.encoding.problems.Explains`."""
+        return unreadable(item, self.rule.columns)
+
     def encode(self, items: Sequence[Description]) -> Float32:
         """Vectors float32 (m, w); zeros for a text without a letter or a digit."""
         vectors = np.zeros((len(items), self.width), np.float32)
@@ -85,6 +90,15 @@ class Wordllama:
                 if text and tokens.ids:
                     vectors[low + place] = self.table[tokens.ids].mean(axis=0, dtype=np.float32)
         return vectors
+
+
+def unreadable(item: Description, columns: Sequence[str]) -> dict[str, str]:
+    """The columns of text that cannot be read, and why."""
+    return {
+        name: "no letter or digit in it" if says(item.get(name)) else SILENT
+        for name in columns
+        if not readable(text_of(item, (name,)))
+    }
 
 
 def readable(text: str) -> str:

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -41,6 +41,7 @@ UNSPACED = (
 class WordsRule(TermsRule):
     """Which words are read."""
 
+    noun: ClassVar[str] = "word"
     columns: tuple[str, ...] = Field(default=("title", "text"), min_length=1)
     """Columns of text, or of lists of text."""
     ngrams: int = Field(default=1, ge=1, le=2)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from recsys.encoding import Description, Encoding, load_encoding, save_encoding
+from recsys.encoding.problems import SILENT, problems_of
 
 TOLERANCE = 1e-6
 """How far apart two answers to one question may be."""
@@ -98,6 +99,24 @@ class EncodingContract:
         assert not encoding.encode(silent).any()
         mixed = encoding.encode([silent[0], items[0], silent[2]])
         assert mixed.any(axis=1).tolist() == [False, True, False]
+
+    def test_what_cannot_be_used_is_explained_by_its_field(
+        self, fit: Callable[[], Encoding], items: Sequence[Description]
+    ) -> None:
+        encoding = fit()
+        reads = set(encoding.reads)
+        for nothing in NOTHING[:2]:
+            silent = problems_of(encoding, dict.fromkeys(encoding.reads, nothing))
+            assert set(silent.values()) == {SILENT}
+            assert set(silent) <= reads
+        for item in items[: self.known]:
+            assert reads - set(problems_of(encoding, item)), "what has a vector has something that can be used"
+        for value in DIRTY:
+            dirty = dict.fromkeys(encoding.reads, value)
+            found = problems_of(encoding, dirty)
+            assert found or encoding.encode([dirty]).any(), "what has no vector has a reason"
+            assert set(found) <= reads
+            assert all(found.values())
 
     def test_only_what_it_reads_changes_anything(
         self, fit: Callable[[], Encoding], items: Sequence[Description]
