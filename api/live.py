@@ -41,6 +41,7 @@ class Live:
         self._changes: Mapping[str, Description | None] = {}
         self._mark = ""
         self._refused_at = 0.0
+        self._edition: tuple[int, int] | None = None
         self.current: Engine | None = None
         self.refused: tuple[str, str] | None = None
         """(id, why) of the release that the pointer names but that could not be loaded."""
@@ -54,7 +55,11 @@ class Live:
         except (OSError, UnicodeDecodeError) as error:
             log.warning("the release pointer cannot be read, %s goes on serving: %s", self._id, error)
             return False
-        if wanted is None or wanted == self._id:
+        if wanted is None:
+            return False
+        # Users may have been erased from the very release that answers; one that is gone goes on answering.
+        edition = self._releases.edition(wanted)
+        if wanted == self._id and edition in {self._edition, None}:
             return False
         if self.refused and self.refused[0] == wanted and time.monotonic() < self._refused_at + RETRY_SECONDS:
             return False
@@ -71,7 +76,7 @@ class Live:
                 # What changed while the release was being loaded.
                 later = {id_: about for id_, about in self._changes.items() if placed.get(id_, NOTHING) is not about}
                 engine = await asyncio.to_thread(engine.amended, later, self._mark)
-            self.current, self.refused = engine, None
+            self.current, self.refused, self._edition = engine, None, edition
         METRICS.loaded_releases.inc()
         METRICS.release_created.set(created)
         log.info("serving release %s", engine.id)

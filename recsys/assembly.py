@@ -326,7 +326,7 @@ def assemble(release: Release, load_index: LoadIndex, grow: Grow | None = None) 
         if card.fold is not None:
             fold = load_fold(card.fold, load_mapped(folder / "items/vectors.npy"), folder / "items")
             directions = load_mapped(folder / "items/directions.npy")
-            vectors = load_mapped(folder / "users/vectors.npy")
+            vectors = load_mapped(release.users / "vectors.npy")
             indexed |= {ITEMS_INDEX: fold.items, SIMILAR_INDEX: directions}
         content = Content.load(folder / "items/content") if (folder / "items/content").is_dir() else None
         if content is not None:
@@ -345,9 +345,7 @@ def assemble(release: Release, load_index: LoadIndex, grow: Grow | None = None) 
             lists={name: ItemLists.load(folder / "lists" / name) for name in card.lists},
             catalogue=Catalogue.load(folder / "items/catalogue.arrow"),
             popularity=load_mapped(folder / "items/popularity.npy"),
-            users=Users(
-                Vocabulary.load(folder / "users"), vectors, History.load(folder / "users"), items, card.recent_items
-            ),
+            users=Users(Vocabulary.load(release.users), vectors, History.load(release.users), items, card.recent_items),
             indexes=indexes,
             card=card,
             surfaces={name: Surface.model_validate(surface) for name, surface in surfaces.items()},

@@ -4,8 +4,9 @@
 
     CURRENT                      one line, the id of the release that is served; replaced by os.replace
     promotions.jsonl             what was promoted when, for people and for rollback
-    2026-11-23T02-47-10/         renamed into place once, never changed
+    2026-11-23T02-47-10/         renamed into place once, never changed but to erase users
       manifest.json              schema, lineage, metrics, gate, sha256 of every file
+      users/ or users-N/         its users; the number says how often some of them were erased
       …
 
 A release is staged in a hidden folder, its files synced, the manifest written last, the folder renamed and the
@@ -38,6 +39,7 @@ SCHEMA = 2
 
 ID = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}(-\d+)?")
 STAGING = ".staging-"
+USERS = re.compile(r"users(-\d+)?")
 
 
 class GateReport(BaseModel):
@@ -91,6 +93,11 @@ class Release:
     id: str
     folder: Path
     manifest: Manifest
+
+    @property
+    def users(self) -> Path:
+        """The folder of its users, as the manifest has it."""
+        return self.folder / next((top for name in self.manifest.files if USERS.fullmatch(top := _top(name))), "users")
 
 
 class ReleaseStore:
@@ -147,16 +154,16 @@ class ReleaseStore:
         """Checksum and sync every file, write the manifest last, rename the folder into place."""
         files = {}
         for path in sorted(path for path in staged.rglob("*") if path.is_file()):
-            files[path.relative_to(staged).as_posix()] = _checksum(path)
-            _sync(path)
+            files[path.relative_to(staged).as_posix()] = checksum(path)
+            sync(path)
         manifest = manifest.model_copy(update={"files": files}).signed()
-        (staged / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        _sync(staged / "manifest.json")
+        (staged / "manifest.json").write_text(_text_of(manifest), encoding="utf-8")
+        sync(staged / "manifest.json")
         for path in sorted(path for path in [staged, *staged.rglob("*")] if path.is_dir()):
-            _sync(path)
+            sync(path)
         home = self.folder / manifest.id
         staged.rename(home)
-        _sync(self.folder)
+        sync(self.folder)
         return Release(manifest.id, home, manifest)
 
     def ids(self) -> list[str]:
@@ -183,6 +190,14 @@ class ReleaseStore:
         except FileNotFoundError:
             return None
 
+    def edition(self, release: str) -> tuple[int, int] | None:
+        """What is another one when users were erased from a release that was loaded; None if it is not there."""
+        try:
+            found = (self.folder / release / "manifest.json").stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return found.st_ino, found.st_mtime_ns
+
     def current(self) -> Release:
         """The release that the pointer names; ReleaseNotFound before the first promotion."""
         release = self.current_id()
@@ -194,13 +209,15 @@ class ReleaseStore:
         """Read every file and compare its checksum; ReleaseDamaged names those that differ."""
         found = self.get(release)
         wrong = []
-        for name, checksum in found.manifest.files.items():
+        for name, published in found.manifest.files.items():
             path = found.folder / name
             if not path.is_file():
                 wrong.append(f"{name} is missing")
-            elif _checksum(path) != checksum:
+            elif checksum(path) != published:
                 wrong.append(f"{name} is not the file that was published")
         there = {path.relative_to(found.folder).as_posix() for path in found.folder.rglob("*") if path.is_file()}
+        # Users that are being erased, or whose erasure a crash cut short, are never read.
+        there = {name for name in there if not USERS.fullmatch(_top(name)) or _top(name) == found.users.name}
         wrong += [f"{name} was not part of it" for name in sorted(there - {*found.manifest.files, "manifest.json"})]
         if wrong:
             raise ReleaseDamaged(
@@ -295,7 +312,21 @@ def replace_file(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     aside.replace(path)
-    _sync(path.parent)
+    sync(path.parent)
+
+
+def replace_manifest(release: Release, manifest: Manifest) -> None:
+    """Put a manifest in the place of a release's own, for :mod:`recsys.redaction` alone."""
+    replace_file(release.folder / "manifest.json", _text_of(manifest.signed()))
+
+
+def _text_of(manifest: Manifest) -> str:
+    return manifest.model_dump_json(indent=2) + "\n"
+
+
+def _top(name: str) -> str:
+    """The folder of a release in which a file lies, or the file."""
+    return name.partition("/")[0]
 
 
 def _read_manifest(folder: Path) -> Manifest:
@@ -318,12 +349,14 @@ def _read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def _checksum(path: Path) -> str:
+def checksum(path: Path) -> str:
+    """sha256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have what was written to a file or a folder on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -8,6 +8,7 @@ import pytest
 import index
 from api.live import Live
 from index.growing import Growing
+from recsys.redaction import redact
 from recsys.releases import ReleaseStore
 from recsys.stores import ItemChange
 from recsys.stores.memory import MemoryStore
@@ -48,6 +49,19 @@ def test_a_worker_that_starts_late_knows_what_the_others_know(releases):
         for live in (early, late):
             assert holds(live, "a", "b", "c", "d", "50", "181") == [False, True, True, True, False, True]
         assert early.current.tag == late.current.tag == f"{early.current.id}+{(await store.item_changes()).mark}"
+
+    asyncio.run(story())
+
+
+def test_a_release_is_loaded_again_when_users_were_erased_from_it(releases):
+    async def story():
+        live = new_live(releases)
+        assert await live.follow()
+        assert live.current.users.find(["405"]) != [None]
+        redact(releases, ["405"])
+        assert await live.follow()
+        assert live.current.users.find(["405"]) == [None]
+        assert not await live.follow()
 
     asyncio.run(story())
 
