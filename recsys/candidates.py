@@ -89,13 +89,15 @@ class Candidates:
         """
         if k < 0:
             raise ValueError(f"k is {k}: it must not be negative")
+        if k <= self.shape[1] and (self.scores[:, 1:] <= self.scores[:, :-1]).all():
+            return self if k == self.shape[1] else self.part(slots=slice(0, k))
         order = np.argsort(-self.scores, axis=1, kind="stable")[:, :k]
         missing = k - order.shape[1]
 
         def pick(values: np.ndarray, nothing: np.generic) -> np.ndarray:
-            picked = np.take_along_axis(values, order, axis=1)
+            picked = along(values, order)
             if missing > 0:
-                picked = np.pad(picked, ((0, 0), (0, missing)), constant_values=nothing)
+                picked = np.concatenate([picked, np.full((len(picked), missing), nothing, values.dtype)], axis=1)
             return picked
 
         return Candidates(
@@ -111,15 +113,31 @@ class Candidates:
         array([[7, 4]], dtype=int32)
         """
         return Candidates(
-            np.take_along_axis(self.rows, order, axis=1),
+            along(self.rows, order),
             -np.sort(-self.scores, axis=1),
-            {name: np.take_along_axis(signal, order, axis=1) for name, signal in self.signals.items()},
+            {name: along(signal, order) for name, signal in self.signals.items()},
         )
+
+
+def along(values: np.ndarray, order: Int64) -> np.ndarray:
+    """``values``, (q, n), of the slots ``order``, int64 (q, m): numpy's ``take_along_axis``, in a third of its time.
+
+    >>> along(np.array([[3, 1, 2]]), np.array([[2, 0]]))
+    array([[2, 3]])
+    """
+    if len(values) == 1:
+        alone: np.ndarray = values[0][order[0]][None]
+        return alone
+    found: np.ndarray = values.ravel()[order + values.shape[1] * np.arange(len(values))[:, None]]
+    return found
 
 
 def reciprocal_ranks(candidates: Candidates) -> Float32:
     """1 / (60 + rank) of each slot by its score, float32 (q, n); 0 where empty."""
-    ranks = np.argsort(np.argsort(-candidates.scores, axis=1, kind="stable"), axis=1, kind="stable") + 1
+    scores = candidates.scores
+    ranks: Int64 = np.arange(1, scores.shape[1] + 1)
+    if not (scores[:, 1:] <= scores[:, :-1]).all():
+        ranks = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1, kind="stable") + 1
     return np.where(candidates.filled, 1.0 / (RANK_CONSTANT + ranks), 0.0).astype(np.float32)
 
 
@@ -144,44 +162,41 @@ def fuse(proposals: Mapping[str, Candidates], shares: Mapping[str, Float32] | No
         scores = np.where(rows >= 0, added, EMPTY)
         return Candidates(rows, scores, {name: np.where(rows >= 0, parts[0].scores, np.float32(np.nan))})
 
-    first, scores = _sum_over_repeats(rows, added)
+    order, starts = _groups(rows)
+    # The first slot of an item in each list stands for it.
+    first = order[starts]
+    scores = np.full(rows.size, EMPTY)
+    if rows.size:
+        scores[first] = np.add.reduceat(added.ravel()[order], np.flatnonzero(starts))
+    stands_at = np.empty(rows.size, np.int64)
+    stands_at[order] = first[np.cumsum(starts) - 1]
+    standing = np.zeros(rows.size, bool)
+    standing[first] = True
+    standing = standing.reshape(rows.shape) & (rows >= 0)
     signals = {}
     start = 0
     for name, part in proposals.items():
-        said = np.full(rows.shape, np.nan, np.float32)
-        said[:, start : start + part.shape[1]] = np.where(part.filled, part.scores, np.float32(np.nan))
-        signals[name] = _spread_to_first(rows, said)
-        start += part.shape[1]
-    return Candidates(rows, scores, signals).keep(first)
+        end, filled = start + part.shape[1], part.filled
+        said = np.full(rows.size, np.nan, np.float32)
+        said[stands_at.reshape(rows.shape)[:, start:end][filled]] = part.scores[filled]
+        signals[name] = said.reshape(rows.shape)
+        start = end
+    return Candidates(np.where(standing, rows, NONE), np.where(standing, scores.reshape(rows.shape), EMPTY), signals)
 
 
-def _groups(rows: Int32) -> tuple[np.ndarray, np.ndarray]:
-    """Slots sorted so that repeats of an item stand together, and the group each sorted slot starts or joins."""
-    queries, slots = rows.shape
-    offsets = np.arange(queries, dtype=np.int64)[:, None] << 32
-    codes = (offsets + np.where(rows >= 0, rows, np.int64(2**31)).astype(np.int64)).ravel()
-    order = np.argsort(codes, kind="stable")
-    starts = np.concatenate([[True], codes[order][1:] != codes[order][:-1]]) if slots * queries else np.zeros(0, bool)
+def _groups(rows: Int32) -> tuple[Int64, Bool]:
+    """Slots of (q, n), counted through, in an order in which repeats of an item stand together; where a group starts.
+
+    Within a group they stand as they stood.
+    """
+    # Row and slot in one number: sorting numbers takes a fifth of what sorting their places does.
+    slots = np.arange(rows.size, dtype=np.int64)
+    codes = np.sort((rows.astype(np.int64).ravel() << 32) | slots)
+    order, item = codes & 0xFFFFFFFF, codes >> 32
+    query = order // max(rows.shape[1], 1)
+    starts = np.ones(rows.size, bool)
+    starts[1:] = (item[1:] != item[:-1]) | (query[1:] != query[:-1])
     return order, starts
-
-
-def _sum_over_repeats(rows: Int32, shares: Float32) -> tuple[Bool, Float32]:
-    order, starts = _groups(rows)
-    first = np.zeros(rows.size, bool)
-    first[order[starts]] = True
-    totals = np.full(rows.size, EMPTY, np.float32)
-    if rows.size:
-        totals[order[starts]] = np.add.reduceat(shares.ravel()[order], np.flatnonzero(starts))
-    first = first.reshape(rows.shape) & (rows >= 0)
-    return first, np.where(first, totals.reshape(rows.shape), EMPTY)
-
-
-def _spread_to_first(rows: Int32, said: Float32) -> Float32:
-    order, starts = _groups(rows)
-    best = np.full(rows.size, np.nan, np.float32)
-    if rows.size:
-        best[order[starts]] = np.fmax.reduceat(said.ravel()[order], np.flatnonzero(starts))
-    return best.reshape(rows.shape)
 
 
 def fill(first: Candidates, rest: Candidates, k: int) -> Candidates:
@@ -201,12 +216,12 @@ def fill(first: Candidates, rest: Candidates, k: int) -> Candidates:
     both = beside([upper, lower])
     # The filled slots of both, in their order: a stable sort by "is it empty" moves nothing else.
     order = np.argsort(~both.filled, axis=1, kind="stable")[:, :k]
-    rows = np.take_along_axis(both.rows, order, axis=1)
+    rows = along(both.rows, order)
     from_rest = order >= k
     by_position = (1.0 / (RANK_CONSTANT + 1 + np.arange(order.shape[1]))).astype(np.float32)
-    scores = np.where(from_rest, by_position, np.take_along_axis(both.scores, order, axis=1))
+    scores = np.where(from_rest, by_position, along(both.scores, order))
     scores = np.where(rows >= 0, np.minimum.accumulate(scores, axis=1), EMPTY)
-    signals = {name: np.take_along_axis(signal, order, axis=1) for name, signal in both.signals.items()}
+    signals = {name: along(signal, order) for name, signal in both.signals.items()}
     return Candidates(rows, scores, signals)
 
 

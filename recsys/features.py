@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 
 import numpy as np
 
-from recsys.arrays import Float32, Float64, Int32
+from recsys.arrays import Bool, Float32, Float64, Int32
 from recsys.candidates import NONE, Candidates
 from recsys.errors import unknown_choice
 from recsys.item_facts import ItemFacts
@@ -57,25 +57,46 @@ class Asked:
         return recent
 
     def cosines(self, space: str) -> Float32:
-        """Cosine of each candidate and each recent item in unit vectors: float32 (q, n, 20), 0 where there is none."""
+        """Cosine of each recent item and each candidate in unit vectors: float32 (q, 20, n), 0 where there is none."""
         if space not in self._cosines:
             vectors = self.parts.vectors[space]
             of_candidates, of_recent = vectors[np.maximum(self.rows, 0)], vectors[np.maximum(self.recent, 0)]
-            products = np.matmul(of_candidates, of_recent.transpose(0, 2, 1))
-            self._cosines[space] = np.where((self.recent >= 0)[:, None, :], products, np.float32(0))
+            products = np.matmul(of_recent, of_candidates.transpose(0, 2, 1))
+            self._cosines[space] = np.where((self.recent >= 0)[:, :, None], products, np.float32(0))
         return self._cosines[space]
 
     @cached_property
     def _cosines(self) -> dict[str, Float32]:
         return {}
 
-    def item(self, values: Float32) -> Float32:
-        """What is known of each candidate, whoever asks: of float32 (items,) the slots', (q, n)."""
-        return np.asarray(self.facts.at(values, self.rows), np.float32)
+    @cached_property
+    def _known(self) -> tuple[Int32, Bool | None]:
+        """Where the facts of each candidate stand, int32 (q, n), and which have any; None for all."""
+        there = (self.rows >= 0) & (self.rows < len(self.facts))
+        return (self.rows, None) if there.all() else (np.where(there, self.rows, 0), there)
+
+    def item(self, values: Float32 | Float64) -> np.ndarray:
+        """What is known of each candidate, whoever asks: of float (items,) the slots', (q, n)."""
+        places, there = self._known
+        if not len(values):
+            return np.full(self.rows.shape, np.nan, values.dtype)
+        said: np.ndarray = values[places]
+        return said if there is None else np.where(there, said, values.dtype.type(np.nan))
+
+    @property
+    def categories(self) -> Int32:
+        """The categories of each candidate, int32 (q, n, ≤ 8), -1 where there are no more."""
+        places, there = self._known
+        if not len(self.facts):
+            return self.facts.categories_of(self.rows)
+        said: Int32 = self.facts.categories[places]
+        return said if there is None else np.where(there[..., None], said, NONE)
 
     def by_user(self, values: Sequence[float] | Float64) -> Float32:
         """One value a query, the same in all of its slots: float32 (q, n)."""
-        return np.broadcast_to(np.asarray(values, np.float32)[:, None], self.rows.shape)
+        found = np.empty(self.rows.shape, np.float32)
+        found[:] = np.asarray(values, np.float32)[:, None]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +152,7 @@ def check_features(names: Sequence[str], parts: Parts, sources: Sequence[str]) -
         )
 
 
+@lru_cache(maxsize=1024)
 def _known(name: str) -> tuple[Feature, str]:
     kind, _, argument = name.partition(":")
     if kind not in FEATURES:
@@ -143,13 +165,10 @@ def _known(name: str) -> tuple[Feature, str]:
 
 def _ranks(values: Float32) -> Float32:
     """1 for the largest of each line of float32 (q, n), equal ones alike, nan where nan."""
-    order = np.argsort(-values, axis=1, kind="stable")
-    ordered = np.take_along_axis(values, order, axis=1)
-    first = np.ones(values.shape, bool)
-    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    places = np.maximum.accumulate(np.where(first, np.arange(1, values.shape[1] + 1), 0), axis=1)
     ranks = np.empty(values.shape, np.float32)
-    np.put_along_axis(ranks, order, places.astype(np.float32), axis=1)
+    for line, own in enumerate(-values):
+        # nan stands last in the order, and behind everything that it is compared with.
+        ranks[line] = np.sort(own).searchsorted(own) + 1
     return np.where(np.isnan(values), np.float32(np.nan), ranks)
 
 
@@ -160,7 +179,6 @@ def _signal(asked: Asked, source: str) -> Float32:
 
 def _over(above: Float32, below: np.ndarray) -> Float32:
     """``above`` by ``below``, which has its shape or one that stretches to it; nan where that is not above 0."""
-    below = np.broadcast_to(below, above.shape)
     ratio: Float32 = np.divide(above, below, out=np.full(above.shape, np.nan, np.float32), where=below > 0)
     return ratio
 
@@ -215,7 +233,7 @@ def affinity(asked: Asked, _: str) -> Float32:
 
 def _mean_cosine(asked: Asked, space: str, window: int) -> Float32:
     counts = (asked.recent[:, :window] >= 0).sum(axis=1)[:, None]
-    return _over(asked.cosines(space)[:, :, :window].sum(axis=2), counts)
+    return _over(asked.cosines(space)[:, :window].sum(axis=1), counts)
 
 
 def recent_cosine(asked: Asked, window: str) -> Float32:
@@ -225,8 +243,8 @@ def recent_cosine(asked: Asked, window: str) -> Float32:
 
 def recent_nearest(asked: Asked, _: str) -> Float32:
     """Largest cosine to any of the 20 newest items, by learned vectors."""
-    known = asked.recent[:, None, :] >= 0
-    best: Float32 = np.where(known, asked.cosines(SIMILAR_INDEX), np.float32(-np.inf)).max(axis=2)
+    known = asked.recent[:, :, None] >= 0
+    best: Float32 = np.where(known, asked.cosines(SIMILAR_INDEX), np.float32(-np.inf)).max(axis=1)
     return best
 
 
@@ -240,12 +258,12 @@ def content_cosine(asked: Asked, window: str) -> Float32:
 
 def takers(asked: Asked, _: str) -> Float32:
     """Share of all users who took it."""
-    return asked.item(asked.facts.takers)
+    return np.asarray(asked.item(asked.facts.takers), np.float32)
 
 
 def lately(asked: Asked, _: str) -> Float32:
     """Share of those who did anything lately, in the newest tenth of the log, who took it then."""
-    return asked.item(asked.facts.lately)
+    return np.asarray(asked.item(asked.facts.lately), np.float32)
 
 
 def trend(asked: Asked, _: str) -> Float32:
@@ -255,13 +273,13 @@ def trend(asked: Asked, _: str) -> Float32:
 
 def age(asked: Asked, _: str) -> Float32:
     """Days since somebody first took it."""
-    since = asked.now[:, None] - asked.facts.at(asked.facts.first, asked.rows)
+    since = asked.now[:, None] - asked.item(asked.facts.first)
     return np.asarray(np.maximum(since, 0) / DAY, np.float32)
 
 
 def attribute(asked: Asked, name: str) -> Float32:
     """A number that the catalogue has of it."""
-    return asked.item(asked.facts.numbers[asked.facts.names.index(name)])
+    return np.asarray(asked.item(asked.facts.numbers[asked.facts.names.index(name)]), np.float32)
 
 
 # --------------------------------------------------------------------------- the user, and the user with the item
@@ -286,16 +304,21 @@ def hour(asked: Asked, _: str) -> Float32:
 def category_affinity(asked: Asked, _: str) -> Float32:
     """Mean share that the item's categories have in the user's 20 newest items."""
     facts, queries = asked.facts, len(asked.queries)
-    lines = np.arange(queries)[:, None, None] * facts.width
+    lines = np.arange(queries)[:, None, None]
     of_recent = facts.categories_of(asked.recent)
-    counts = (of_recent >= 0).sum(axis=2)
-    shares = np.where(of_recent >= 0, 1 / np.maximum(counts, 1)[..., None], 0)
-    mix = np.bincount((lines + np.maximum(of_recent, 0)).ravel(), shares.ravel(), queries * facts.width)
-    described = (counts > 0).sum(axis=1)[:, None]
-    of_candidates = facts.categories_of(asked.rows)
-    known = (of_candidates >= 0).sum(axis=2)
-    found = np.where(of_candidates >= 0, mix[lines + np.maximum(of_candidates, 0)], 0).sum(axis=2)
-    return _over(found.astype(np.float32), described * known)
+    counts = np.count_nonzero(of_recent >= 0, axis=2)
+    shares = 1 / np.maximum(counts, 1)[..., None]
+    # One place more, which takes and gives what belongs to no category: -1 is the last.
+    width = facts.width + 1
+    places = lines * width + np.where(of_recent >= 0, of_recent, facts.width)
+    mix = np.bincount(places.ravel(), np.broadcast_to(shares, places.shape).ravel(), queries * width)
+    mix = mix.reshape(queries, width)
+    mix[:, -1] = 0
+    described = np.count_nonzero(counts, axis=1)[:, None]
+    of_candidates = asked.categories
+    # Before the first place of a line stands the last of the one before it, which holds nothing either.
+    found = mix.ravel()[lines * width + of_candidates].sum(axis=2).astype(np.float32)
+    return _over(found, described * np.count_nonzero(of_candidates >= 0, axis=2))
 
 
 def shown(asked: Asked, _: str) -> Float32:

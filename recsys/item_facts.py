@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -60,13 +59,6 @@ class ItemFacts:
         if facts.categories.size and not -1 <= facts.categories.min() <= facts.categories.max() < facts.width:
             raise ValueError(f"facts of items name a category beyond the {facts.width} that there are")
         return facts
-
-    def at(self, values: Float32 | Float64, rows: Int32) -> Any:
-        """``values``, (n,), of items of any shape; nan for -1 and for items that came after the release was made."""
-        there = (rows >= 0) & (rows < len(self))
-        if not len(self):
-            return np.full(rows.shape, np.nan, values.dtype)
-        return np.where(there, values[np.where(there, rows, 0)], values.dtype.type(np.nan))
 
     def categories_of(self, rows: Int32) -> Int32:
         """The categories of items of any shape, int32 (…, ≤ 8); -1 where there are no more."""

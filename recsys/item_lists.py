@@ -51,14 +51,17 @@ class ItemLists:
         """
         rows = self.rows[history].ravel()
         said = (self.weights[history] * np.maximum(weights, 0)[:, None]).ravel()
-        order = np.argsort(rows, kind="stable")
-        rows, said = rows[order], said[order]
-        starts = np.flatnonzero(np.concatenate([rows[:1] == rows[:1], rows[1:] != rows[:-1]]))
-        if not len(starts):
-            return rows, said
+        # Item and place in one number: sorting numbers is quicker than sorting their places.
+        codes = np.sort((rows.astype(np.int64) << 32) | np.arange(len(rows)))
+        codes = codes[codes.searchsorted(0) :]
+        if not len(codes):
+            return rows[:0], said[:0]
+        rows = (codes >> 32).astype(np.int32)
+        starts = np.ones(len(rows), bool)
+        starts[1:] = rows[1:] != rows[:-1]
         # Added up as the dense way does, in float64 and in the order of the history.
-        items, sums = rows[starts], np.add.reduceat(said.astype(np.float64), starts).astype(np.float32)
-        return items[items >= 0], sums[items >= 0]
+        sums = np.add.reduceat(said[codes & 0xFFFFFFFF].astype(np.float64), np.flatnonzero(starts))
+        return rows[starts], sums.astype(np.float32)
 
     def explain(self, history: Int32, weights: Float32, rows: Int32) -> Float64:
         """What each of r items of a history adds to the scores of ``rows``, int32 (m,): float64 (m, r)."""

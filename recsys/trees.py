@@ -17,6 +17,7 @@ from recsys.arrays import Float32, Float64, Int64
 
 BLOCK = 256
 """Rows whose words are joined at once, so that they stay in the cache."""
+WORDS = (np.uint16, np.uint32, np.uint64)
 MOST_LEAVES = 64
 """The bits of the longest word."""
 
@@ -28,12 +29,13 @@ _CATEGORICAL, _LEFT_IF_MISSING, _MISSING_SHIFT, _MISSING_IS_NAN, _MISSING_IS_ZER
 class Splits:
     """Every split by one column.
 
-    ``thresholds``: float64 (t,), ascending, no two alike. ``words``: uint32 or uint64 (t + 2, trees): line p is left
-    where p thresholds lie below the value, the last line where the value is nan.
+    ``thresholds``: float32 (t + 1,), ascending, infinity behind the last: a value lies above a threshold exactly if it
+    lies above the next float32 below that, and nan above infinity. ``words``: uint16, uint32 or uint64 (t + 2, trees):
+    line p is left where p thresholds lie below the value, the last line where the value is nan.
     """
 
     column: int
-    thresholds: Float64
+    thresholds: Float32
     words: np.ndarray
 
 
@@ -70,7 +72,8 @@ class Trees:
                 trees.append(_Tree.of(pairs_of(section.split("\n\n")[0]), columns))
             except (KeyError, IndexError, ValueError) as error:
                 raise ValueError(f"tree {at} of this booster cannot be evaluated: {error}") from error
-        word = np.uint32 if max(len(tree.values) for tree in trees) <= 32 else np.uint64
+        most = max(len(tree.values) for tree in trees)
+        word = next(word for word in WORDS if most <= 8 * word().itemsize)
         leaves = np.zeros((len(trees), 8 * word().itemsize))
         for at, tree in enumerate(trees):
             leaves[at, : len(tree.values)] = tree.values
@@ -94,17 +97,16 @@ class Trees:
         return scores
 
     def _block(self, rows: Float32) -> Float64:
-        word = self.splits[0].words.dtype.type if self.splits else np.uint32
+        word = self.splits[0].words.dtype.type if self.splits else WORDS[0]
         left = np.full((len(rows), len(self)), ~word(0))
         taken = np.empty_like(left)
+        columns = np.ascontiguousarray(rows.T, np.float32)
         for splits in self.splits:
-            values = rows[:, splits.column].astype(np.float64)
-            lines = np.searchsorted(splits.thresholds, values)
-            lines[np.isnan(values)] = len(splits.thresholds) + 1
-            if (lines == lines[0]).all():  # what is said of the user is the same in every row
+            lines = splits.thresholds.searchsorted(columns[splits.column])
+            if lines[0] == lines[-1] and (lines == lines[0]).all():  # what is said of the user is the same in every row
                 np.bitwise_and(left, splits.words[lines[0]], out=left)
             else:
-                np.take(splits.words, lines, axis=0, out=taken, mode="clip")
+                splits.words.take(lines, axis=0, out=taken, mode="clip")
                 np.bitwise_and(left, taken, out=left)
         first = np.bitwise_count((left & (~left + word(1))) - word(1)).astype(np.int64)
         first += np.arange(len(self)) * self.leaves.shape[1]
@@ -193,16 +195,20 @@ def _left_to_right(left: Sequence[int], right: Sequence[int]) -> tuple[list[int]
 
 
 def _splits(column: int, mine: Sequence[tuple[int, _Split]], trees: int, word: type[np.unsignedinteger]) -> Splits:
-    thresholds = np.unique([split.threshold for _, split in mine])
+    exact = np.array([split.threshold for _, split in mine])
+    with np.errstate(over="ignore"):
+        near = exact.astype(np.float32)
+    near = np.where(near > exact, np.nextafter(near, np.float32(-np.inf)), near)
+    thresholds = np.unique(near)
     every = ~word(0)
     words = np.full((len(thresholds) + 2, trees), every)
-    places: Int64 = np.searchsorted(thresholds, [split.threshold for _, split in mine])
+    places: Int64 = np.searchsorted(thresholds, near)
     for place, (at, split) in zip(places.tolist(), mine, strict=True):
         kept = every ^ word(split.left)
         words[place + 1 : -1, at] &= kept
         if split.nan_right:
             words[-1, at] &= kept
-    return Splits(column, thresholds, words)
+    return Splits(column, np.append(thresholds, np.float32(np.inf)), words)
 
 
 def pairs_of(text: str) -> dict[str, str]:

@@ -85,8 +85,11 @@ class ItemItem:
             kept &= ~np.isin(items, self.gone)
         if query.allowed is not None:
             kept &= query.allowed.holds(items)
+        items = items[kept]
+        if not len(items):
+            return np.full(k, NONE), np.full(k, EMPTY)
         places, scores = best(totals[kept][None], k)
-        return np.where(places[0] >= 0, items[kept][places[0]] if kept.any() else NONE, NONE), scores[0]
+        return np.where(places[0] >= 0, items[places[0]], NONE), scores[0]
 
     def _blocks(self, queries: Sequence[Query]) -> list[tuple[int, Sequence[Query]]]:
         size = max(1, BLOCK // max(1, len(self.lists)))

@@ -10,8 +10,10 @@ import numpy as np
 from recsys.arrays import Float32, Int32
 from recsys.candidates import EMPTY, NONE, Candidates
 from recsys.errors import unknown_choice
-from recsys.retrieval import SIMILAR_INDEX, Parts, Query, SearchIndex
+from recsys.retrieval import NO_ROWS, SIMILAR_INDEX, Parts, Query, SearchIndex
 from recsys.sources.nearest import searched
+
+_HALF, _LARGEST = np.uint64(32), np.uint64(2**32 - 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,29 +21,37 @@ class SimilarToRecent:
     """The nearest items of each of the ``last`` items that say something, each scored by the largest cosine of any.
 
     A query without such items gets empty slots. ``vectors``: float32 (n, d), what the index was built from, of length
-    one; an item whose vector is zero says nothing.
+    one; an item whose vector is zero says nothing. ``each``: how many neighbours are asked of an item; 0: as many as
+    are wanted of all.
     """
 
     index: SearchIndex
     vectors: Float32
     last: int
+    each: int = 0
 
     @classmethod
-    def of(cls, parts: Parts, index: str = SIMILAR_INDEX, last: int = 5) -> SimilarToRecent:
+    def of(cls, parts: Parts, index: str = SIMILAR_INDEX, last: int = 5, each: int = 0) -> SimilarToRecent:
         """``index`` names one of the release's indexes over unit vectors."""
         if index not in parts.indexes:
             raise ValueError(unknown_choice("index", index, parts.indexes))
         if last < 1:
             raise ValueError(f"last is {last}: at least 1 was wanted")
-        return cls(parts.indexes[index], parts.vectors[index], last)
+        if each < 0:
+            raise ValueError(f"each is {each}: at least 1 was wanted, or 0 for as many as are wanted of all")
+        return cls(parts.indexes[index], parts.vectors[index], last, each)
 
     def __call__(self, queries: Sequence[Query], k: int) -> Candidates:
-        """The k items of the largest cosines above 0, best first; equal ones by row."""
+        """The k items of the largest cosines above 0, best first; equal ones by row; fewer where each item says few."""
         lines, vectors = self._asking(queries)
         if not len(lines):
             return Candidates.empty(len(queries))
-        # Each item asks for all k: its neighbours may be the best of all.
-        found = searched(self.index, list(range(len(lines))), vectors, [queries[line] for line in lines], k)
+        # By default each item asks for all k: its neighbours may be the best of all.
+        each = min(self.each or k, k)
+        found = searched(self.index, list(range(len(lines))), vectors, [queries[line] for line in lines], each)
+        if len(queries) == 1:
+            rows, scores = merged(found.rows.ravel(), found.scores.ravel(), k)
+            return Candidates(rows[None], scores[None])
         rows = np.full((len(queries), k), NONE)
         scores = np.full((len(queries), k), EMPTY)
         for line in np.unique(lines):
@@ -62,18 +72,23 @@ class SimilarToRecent:
         """The query that each of m items belongs to, int32 (m,), and their vectors, float32 (m, d)."""
         last = [query.recent[query.weights > 0][: self.last] for query in queries]
         lines = np.repeat(np.arange(len(queries), dtype=np.int32), [len(rows) for rows in last])
-        vectors = self.vectors[np.concatenate([np.zeros(0, np.int32), *last])]
+        vectors = self.vectors[np.concatenate([NO_ROWS, *last])]
         known = vectors.any(axis=1)
         return lines[known], np.ascontiguousarray(vectors[known])
 
 
 def merged(rows: Int32, scores: Float32, k: int) -> tuple[Int32, Float32]:
-    """The k different rows of the largest scores above 0, in exactly k slots."""
-    order = np.lexsort((rows, -scores))
-    order = order[(rows[order] >= 0) & (scores[order] > 0)]
-    _, first = np.unique(rows[order], return_index=True)
-    chosen = order[np.sort(first)][:k]
-    missing = k - len(chosen)
-    return np.pad(rows[chosen], (0, missing), constant_values=NONE), np.pad(
-        scores[chosen], (0, missing), constant_values=EMPTY
-    )
+    """The k different rows of the largest scores above 0, in exactly k slots; equal ones by row."""
+    said = (scores > 0) & (rows >= 0)
+    # A positive float's bits grow with it, so row and score fit into one number, and sorting numbers is quick: first by
+    # row, to keep the best score of each, then by score.
+    items, falling = rows[said].astype(np.uint64), _LARGEST - scores[said].view(np.uint32)
+    codes = np.sort(items << _HALF | falling)
+    items = codes >> _HALF
+    best = np.ones(len(codes), bool)
+    best[1:] = items[1:] != items[:-1]
+    codes = np.sort(codes[best] << _HALF | items[best])[:k]
+    found, values = np.full(k, NONE), np.full(k, EMPTY)
+    found[: len(codes)] = codes & _LARGEST
+    values[: len(codes)] = (_LARGEST - (codes >> _HALF)).astype(np.uint32).view(np.float32)
+    return found, values

@@ -40,12 +40,13 @@ class Capped:
     def __call__(self, queries: Sequence[Query], candidates: Candidates) -> Candidates:  # noqa: ARG002
         """The candidates, best first, without what is too much."""
         found = candidates.top(candidates.shape[1])
-        # Items that came after the catalogue was grouped have no group.
-        known = np.where(found.rows < len(self.starts) - 1, np.maximum(found.rows, 0), 0)
-        starts, ends = self.starts[known], self.starts[known + 1]
-        ends = np.where(found.rows < len(self.starts) - 1, ends, starts)
         if not len(self.groups):
             return found
+        # Items that came after the catalogue was grouped have no group.
+        grouped = (found.rows >= 0) & (found.rows < len(self.starts) - 1)
+        known = np.where(grouped, found.rows, 0)
+        starts = self.starts[known]
+        ends = np.where(grouped, self.starts[known + 1], starts)
         kept = np.ones(found.shape, bool)
         several = (ends - starts).max(initial=0) > 1
         for line in range(len(kept)):
@@ -55,12 +56,16 @@ class Capped:
     def _one(self, starts: Int64, ends: Int64) -> np.ndarray:
         """Which of a list's items stay, where each has one group or none."""
         has = ends > starts
-        groups = np.where(has, self.groups[np.minimum(starts, len(self.groups) - 1)], -1)
-        order = np.argsort(groups, kind="stable")
-        first = np.searchsorted(groups[order], groups[order])
-        had = np.empty(len(groups), np.int64)
-        had[order] = np.arange(len(groups)) - first
-        return ~has | (had < self.at_most)
+        places = np.arange(len(starts))
+        # Group and place in one number, so that a group's items stand together, best first.
+        codes = np.sort((np.where(has, self.groups[np.minimum(starts, len(self.groups) - 1)], -1) << 32) | places)
+        groups, order = codes >> 32, codes & 0xFFFFFFFF
+        # Too many have stood before one whose group is that of the one so many places before it.
+        full = np.zeros(len(codes), bool)
+        full[self.at_most :] = (groups[self.at_most :] == groups[: -self.at_most]) & (groups[self.at_most :] >= 0)
+        kept = np.ones(len(codes), bool)
+        kept[order] = ~full
+        return kept
 
     def _several(self, starts: Int64, ends: Int64) -> np.ndarray:
         counts: Counter[int] = Counter()

@@ -8,13 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from recsys.arrays import Float32, Int64
+from recsys.arrays import Float32, Int32, Int64
 from recsys.candidates import Candidates
 from recsys.errors import unknown_choice
 from recsys.retrieval import SIMILAR_INDEX, Parts, Query
-
-CHUNK = 64
-"""Queries whose similarities are held at once: at 200 candidates 10 MB."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,31 +53,28 @@ class Diverse:
         if not self.weight or depth < 3:
             return found
         order = np.tile(np.arange(found.shape[1]), (found.shape[0], 1))
-        for start in range(0, len(order), CHUNK):
-            part = slice(start, start + CHUNK)
-            order[part, :depth] = self._chosen(found.rows[part, :depth])
+        for line, rows in enumerate(found.rows[:, :depth]):
+            order[line, :depth] = self._chosen(rows)
         return found.reordered(order)
 
-    def _chosen(self, rows: np.ndarray) -> Int64:
-        """Places of (q, m) candidates, best first, in the order in which they are taken."""
-        asked, depth = rows.shape
+    def _chosen(self, rows: Int32) -> Int64:
+        """Places of m candidates, best first, in the order in which they are taken."""
+        depth, weight = len(rows), np.float32(self.weight)
         vectors = self.vectors[np.maximum(rows, 0)]
-        likeness = np.matmul(vectors, vectors.transpose(0, 2, 1))
+        likeness = vectors @ vectors.T
         relevance = (1 - self.weight) * np.linspace(1, 0, depth, dtype=np.float32)
         # What is empty comes last, in any company.
         value = np.where(rows >= 0, relevance, np.float32(-2))
-        nearest = np.zeros((asked, depth), np.float32)
-        taken = np.zeros((asked, depth), bool)
-        lines = np.arange(asked)
-        order = np.empty((asked, depth), np.int64)
-        length = min(self.length, depth)
-        for place in range(length):
-            worth = np.where(taken, -np.inf, value - self.weight * nearest)
-            best = worth.argmax(axis=1)
-            order[:, place] = best
-            taken[lines, best] = True
-            np.maximum(nearest, likeness[lines, best], out=nearest)
-        # The others as they stood: a stable sort by whether they are taken.
-        rest = np.argsort(taken, axis=1, kind="stable")[:, : depth - length]
-        order[:, length:] = rest
-        return order
+        nearest, worth = np.zeros(depth, np.float32), np.empty(depth, np.float32)
+        taken = []
+        for _ in range(min(self.length, depth)):
+            np.multiply(nearest, weight, out=worth)
+            np.subtract(value, worth, out=worth)
+            best = int(worth.argmax())
+            taken.append(best)
+            value[best] = -np.inf
+            np.maximum(nearest, likeness[best], out=nearest)
+        # The others as they stood.
+        rest = np.ones(depth, bool)
+        rest[taken] = False
+        return np.concatenate([taken, np.flatnonzero(rest)])

@@ -31,9 +31,12 @@ def without(candidates: Candidates, rows: Sequence[Int32]) -> Candidates:
     counts = [len(some) for some in rows]
     if not any(counts):
         return candidates
-    # Query and item in one number, so that the whole batch is one search.
-    lines = np.arange(len(rows), dtype=np.int64) << 32
-    taken = np.sort(np.repeat(lines, counts) + np.concatenate(rows))
-    codes = lines[:, None] + candidates.rows
-    at = np.minimum(np.searchsorted(taken, codes.ravel()), len(taken) - 1).reshape(codes.shape)
-    return candidates.keep(taken[at] != codes)
+    if len(rows) == 1:
+        hidden, codes = np.sort(rows[0]), candidates.rows
+    else:
+        # Query and item in one number, so that the whole batch is one search.
+        lines = np.arange(len(rows), dtype=np.int64) << 32
+        hidden, codes = np.sort(np.repeat(lines, counts) + np.concatenate(rows)), lines[:, None] + candidates.rows
+    at = np.minimum(hidden.searchsorted(codes), len(hidden) - 1)
+    left = hidden[at] != codes
+    return candidates if left.all() else candidates.keep(left)
