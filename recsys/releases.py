@@ -304,11 +304,11 @@ class ReleaseStore:
         return next((release for release in reversed(older) if release in there), None)
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Write a small file atomically and durably: readers see the old text or the new, also after a crash."""
+def replace_file(path: Path, content: str | bytes) -> None:
+    """Write a file atomically and durably, text as UTF-8: readers see the old one or the new, also after a crash."""
     aside = path.with_name(f".{path.name}.new")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(text)
+    with aside.open("wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
     aside.replace(path)

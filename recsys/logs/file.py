@@ -35,6 +35,7 @@ from recsys.errors import LogError, LogFull, SettingsError
 from recsys.logs import Entry, EventLog, Status, entry_of
 from recsys.logs.records import Record, encode, mentions
 from recsys.logs.segments import Line, Segment, alone, framed
+from recsys.releases import replace_file, sync
 from recsys.settings import Settings
 
 SEGMENT_BYTES = 8 * 2**20
@@ -167,7 +168,7 @@ class FileLog:
         if last is None or last.end >= SEGMENT_BYTES:
             path = self._folder / f"events-{number:020d}.log"
             path.touch()
-            _sync(self._folder)
+            sync(self._folder)
             last = self._segments[path] = Segment(path)
         with last.path.open("r+b") as file:
             if torn := file.seek(0, os.SEEK_END) - last.end:
@@ -247,7 +248,7 @@ class FileLog:
         for segment in segments:
             if segment.count(until) == 0:
                 segment.path.unlink()
-        _sync(self._folder)
+        sync(self._folder)
         return gone
 
     def _erase(self, user: str) -> int:
@@ -260,7 +261,7 @@ class FileLog:
             lines = segment.lines(0, len(segment))
             left = [line for line in lines if not mentions(line.stored, user)]
             if len(left) < len(lines) or segment.path.stat().st_size > segment.end:
-                _replace(segment.path, alone(left))
+                replace_file(segment.path, alone(left))
             erased |= {line.sequence for line in lines} - {line.sequence for line in left}
         for path in (self._folder / "groups").glob("*.json"):
             state = _read_group(path)
@@ -273,7 +274,7 @@ class FileLog:
             told = _dead_in(path)
             left_dead = [one for one in told if not mentions(_bytes_of(one), user)]
             if len(left_dead) < len(told):
-                _replace(path, b"".join(json.dumps(one).encode() + b"\n" for one in left_dead))
+                replace_file(path, b"".join(json.dumps(one).encode() + b"\n" for one in left_dead))
             dead += len(told) - len(left_dead)
         return sum(number >= extent.first for number in erased) + dead
 
@@ -360,18 +361,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _write(path: Path, told: Mapping[str, Any]) -> None:
-    _replace(path, json.dumps(told, separators=(",", ":")).encode())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """The old file or the new one, whatever happens; on the disk when this returns."""
-    aside = path.with_name(f".{path.name}.new")
-    with aside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-    _sync(path.parent)
+    replace_file(path, json.dumps(told, separators=(",", ":")).encode())
 
 
 def _append_line(path: Path, line: bytes) -> None:
@@ -382,15 +372,7 @@ def _append_line(path: Path, line: bytes) -> None:
         file.write(line + b"\n")
         file.flush()
         os.fsync(file.fileno())
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)
 
 
 def _dead_in(path: Path) -> list[dict[str, Any]]:
