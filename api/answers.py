@@ -14,11 +14,13 @@ from pydantic_core import to_json
 
 from api.metrics import METRICS
 from api.writing import Impressions
+from recsys.arrays import Int32
 from recsys.assembly import Engine
 from recsys.candidates import PROPENSITY, RANK_CONSTANT
 from recsys.logs.records import Shown
+from recsys.pipeline import RANKER
 from recsys.pipeline import Answer as Ranked
-from recsys.reasons import reasons
+from recsys.reasons import causes, reasons
 from recsys.retrieval import Query
 
 NEVER_KEPT = {"Cache-Control": "no-store"}
@@ -72,11 +74,7 @@ def content_of(
         for slot in range(count)
     ]
     if explain:
-        told = reasons(engine, surface, query, found.rows[place, :count], sources)
-        for item, why in zip(items, told, strict=True):
-            named = engine.items.ids(np.array([reason.row for reason in why], np.int32))
-            pairs = zip(named, why, strict=True)
-            item["because"] = [{"item_id": id_, "share": round(reason.share, 3)} for id_, reason in pairs]
+        _explain(engine, query, surface, found.rows[place], items, ranked=RANKER not in parts)
     return {
         **subject,
         "surface": surface,
@@ -87,6 +85,22 @@ def content_of(
         "reason": None if count == found.shape[1] else _reason(engine, query, count),
         "request_id": secrets.token_hex(8),
     }
+
+
+def _explain(
+    engine: Engine, query: Query, surface: str, rows: Int32, items: list[dict[str, Any]], *, ranked: bool
+) -> None:
+    """Write into each item what of the history speaks for it and, where it was ranked, what moved it."""
+    there = rows[: len(items)]
+    for item, why in zip(items, reasons(engine, surface, query, there, [i["sources"] for i in items]), strict=True):
+        named = engine.items.ids(np.array([reason.row for reason in why], np.int32))
+        pairs = zip(named, why, strict=True)
+        item["because"] = [{"item_id": id_, "share": round(reason.share, 3)} for id_, reason in pairs]
+    moved = causes(engine, surface, query, there, len(rows)) if ranked else None
+    for item, by in zip(items, moved or (), strict=False):
+        item["features"] = [
+            {"feature": cause.feature, "about": cause.about, "share": round(cause.share, 3)} for cause in by
+        ]
 
 
 def note(impressions: Impressions, query: Query, ranked: Ranked, place: int, content: Mapping[str, Any]) -> None:

@@ -69,6 +69,7 @@ def create_app(
     )
     app.state.live = live
     app.state.cursor_key = serve.cursor_key.encode() or secrets.token_bytes(32)
+    app.state.debug_key = serve.debug_key.encode()
     app.state.rules = events.Rules(settings.log, {**USUAL_KINDS, **settings.data.kinds})
     # Routes are looked through in this order: what is asked for most comes first.
     app.include_router(recommend.router)

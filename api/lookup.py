@@ -9,19 +9,16 @@ from functools import reduce
 from operator import and_
 from typing import cast
 
-import numpy as np
 from fastapi import Request
 
 from api.live import Live
 from api.problems import Problem
 from api.writing import Impressions, Writer
-from recsys.arrays import Int32
 from recsys.assembly import Engine
 from recsys.errors import StoreError, unknown_choice
 from recsys.filters import parse
 from recsys.masks import Mask
 from recsys.pipeline import Recommender
-from recsys.retrieval import NO_ROWS
 from recsys.stores import Store, UserState
 
 USER_STATE = "user-state"
@@ -117,11 +114,3 @@ def allowed_of(engine: Engine, filters: list[str] | None) -> Mask | None:
         return reduce(and_, (engine.allowed(parse(text)) for text in filters)) if filters else None
     except ValueError as error:
         raise Problem(422, f"filter: {error}") from error
-
-
-def known_of(engine: Engine, items: list[str]) -> Int32:
-    """Rows of the items that there are, int32: what is not there need not be excluded."""
-    if not items:
-        return NO_ROWS
-    rows = engine.items.rows(items)
-    return np.unique(rows[rows >= 0])

@@ -68,6 +68,12 @@ UNKEPT: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "content": {MEDIA_TYPE: {"schema": ProblemDocument.model_json_schema()}}}
     for status, text in {415: "The body is not said to be JSON", 507: "The event log is full: nothing was kept"}.items()
 }
+FORBIDDEN: dict[int | str, dict[str, Any]] = {
+    403: {
+        "description": "A trace is asked for without the key to see it",
+        "content": {MEDIA_TYPE: {"schema": ProblemDocument.model_json_schema()}},
+    }
+}
 GONE: dict[int | str, dict[str, Any]] = {
     410: {
         "description": "The cursor is too old",

@@ -6,6 +6,7 @@ import secrets
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
@@ -14,22 +15,27 @@ from pydantic_core import to_json
 from api.answers import NEVER_KEPT, answer, content_of, note, timed
 from api.cursors import LIFE, MOST, Cursor, CursorExpired, CursorInvalid
 from api.direct import Direct
-from api.lookup import allowed_of, engine_of, impressions_of, key_of, known_of, states_of, surface_of
-from api.problems import GONE, NOT_FOUND, PROBLEMS, Problem
+from api.lookup import engine_of, engine_with, impressions_of, key_of, states_of, surface_of
+from api.problems import FORBIDDEN, GONE, NOT_FOUND, PROBLEMS, Problem
 from api.schemas import (
     MAX_BATCH,
     Answer,
     BatchAnswer,
+    Context,
+    Debug,
     Excluded,
     Explain,
     Filters,
     HistoryEntry,
+    InSegment,
     K,
     Place,
     RecommendRequest,
     SurfaceName,
     UserId,
 )
+from api.traces import HEADER, told, trace_of
+from api.wanted import Wanted, parted
 from recsys.arrays import Float32
 from recsys.assembly import HOME, Engine
 from recsys.errors import unknown_choice
@@ -38,7 +44,7 @@ from recsys.retrieval import Query
 router = APIRouter(responses=PROBLEMS, route_class=Direct)
 
 
-@router.get("/recommend", response_model=Answer, responses={**NOT_FOUND, **GONE})
+@router.get("/recommend", response_model=Answer, responses={**FORBIDDEN, **NOT_FOUND, **GONE}, openapi_extra=HEADER)
 async def recommend(
     request: Request,
     user_id: UserId,
@@ -46,69 +52,82 @@ async def recommend(
     surface: SurfaceName = HOME,
     filter_: Filters = None,
     exclude: Excluded = None,
+    context: Context = None,
+    segment: InSegment = None,
     explain: Explain = False,
+    debug: Debug = False,
     cursor: Place = None,
 ) -> Response:
     """The k best unseen items for a user: known, new or never heard of."""
-    engine = engine_of(request)
+    trace, about = trace_of(request, debug=debug), parted(context)
+    engine = await engine_with(request, about) if about else engine_of(request)
     recommender = surface_of(engine, surface)
-    unwanted = known_of(engine, [item for some in exclude or () for item in some.split(",")])
-    allowed = allowed_of(engine, filter_)
+    wanted = Wanted.of(engine, recommender, exclude=parted(exclude), context=about, filters=filter_, segment=segment)
     start = time.perf_counter()
     (state,), degraded = await states_of(request, engine, [user_id])
     waited = time.perf_counter() - start
     now = datetime.now(UTC)
-    query = replace(engine.resolver.known(user_id, state, now), allowed=allowed, excluded=unwanted)
+    query = wanted.asked(engine.resolver.known(user_id, state, now))
     at = _place(request, cursor, query, surface)
     if cursor is not None:
         given = engine.items.rows_of_keys(at.given)
-        query = replace(query, seed=at.seed, excluded=np.union1d(unwanted, given[given >= 0]).astype(np.int32))
-    ranked = recommender.recommend([query], k, start)
+        query = replace(query, seed=at.seed, excluded=np.union1d(wanted.excluded, given[given >= 0]).astype(np.int32))
+    ranked = recommender.recommend([query], k, start, trace)
     rows = ranked.candidates.rows[0]
     after = Cursor(at.began, at.seed, np.concatenate([at.given, engine.items.row_keys[rows[rows >= 0]]]))
     there = rows[-1] >= 0 and len(after.given) < MOST
-    subject = {"user_id": user_id, "cursor": after.signed(key_of(request), user_id, surface) if there else None}
+    on = after.signed(key_of(request), user_id, surface) if there else None
+    subject = {"user_id": user_id, "cursor": on, **wanted.said(), **told(engine, trace, 0)}
     content = content_of(engine, query, ranked, 0, surface, subject, degraded, explain=explain, given=len(at.given))
-    note(impressions_of(request), query, ranked, 0, content)
+    if trace is None:  # who looks into an answer was shown nothing
+        note(impressions_of(request), query, ranked, 0, content)
     took = timed(surface, {"state": waited, **ranked.seconds})
     return Response(to_json(content), headers={**NEVER_KEPT, "Server-Timing": took}, media_type="application/json")
 
 
-@router.post("/recommend", response_model=Answer | BatchAnswer, responses=NOT_FOUND)
+@router.post(
+    "/recommend",
+    response_model=Answer | BatchAnswer,
+    responses={**FORBIDDEN, **NOT_FOUND},
+    openapi_extra=HEADER,
+)
 async def recommend_posted(request: Request, body: RecommendRequest) -> Response:
     """The k best items for a visitor of whom only a history is known, or for each of several users; nothing is stored.
 
     A batch is asked of the store, and of the pipeline, at once; each user gets the list that `GET` gives.
     """
-    engine = engine_of(request)
+    trace, now = trace_of(request, debug=body.debug), datetime.now(UTC)
+    engine = await engine_with(request, body.context) if body.context else engine_of(request)
     recommender = surface_of(engine, body.surface)
-    allowed = allowed_of(engine, None if body.filter is None else [body.filter])
-    unwanted, now = known_of(engine, body.exclude), datetime.now(UTC)
+    filters = None if body.filter is None else [body.filter]
+    wanted = Wanted.of(
+        engine, recommender, exclude=body.exclude, context=body.context, filters=filters, segment=body.segment
+    )
     if body.user_ids is None:
         if body.history is None:
             raise Problem(422, "body.history: it is missing: give a history, or user_ids for a list for each of them")
         weights = _weights(engine, body.history)
         history = [entry.item_id for entry in body.history]
         query = engine.resolver.anonymous(history, weights, now, tuple(body.interests))
-        query = replace(query, allowed=allowed, excluded=unwanted)
-        ranked = recommender.recommend([query], body.k)
-        subject, explain = {"user_id": None}, body.explain
-        return answer(engine, query, ranked, body.surface, subject, [], NEVER_KEPT, explain=explain)
+        query = wanted.asked(query)
+        ranked = recommender.recommend([query], body.k, watch=trace)
+        subject: dict[str, Any] = {"user_id": None, **wanted.said(), **told(engine, trace, 0)}
+        return answer(engine, query, ranked, body.surface, subject, [], NEVER_KEPT, explain=body.explain)
     _check_batch(body)
     start = time.perf_counter()
     states, degraded = await states_of(request, engine, body.user_ids)
     waited = time.perf_counter() - start
     queries = [
-        replace(engine.resolver.known(user, state, now), allowed=allowed, excluded=unwanted)
-        for user, state in zip(body.user_ids, states, strict=True)
+        wanted.asked(engine.resolver.known(user, state, now)) for user, state in zip(body.user_ids, states, strict=True)
     ]
-    ranked = recommender.recommend(queries, body.k)
-    answers = [
-        content_of(engine, query, ranked, place, body.surface, {"user_id": query.user}, degraded, explain=body.explain)
-        for place, query in enumerate(queries)
-    ]
+    ranked = recommender.recommend(queries, body.k, watch=trace)
+    answers = []
     for place, query in enumerate(queries):
-        note(impressions_of(request), query, ranked, place, answers[place])
+        subject = {"user_id": query.user, **wanted.said(), **told(engine, trace, place)}
+        content = content_of(engine, query, ranked, place, body.surface, subject, degraded, explain=body.explain)
+        if trace is None:
+            note(impressions_of(request), query, ranked, place, content)
+        answers.append(content)
     content = {"release": engine.id, "answers": answers, "request_id": secrets.token_hex(8)}
     took = timed(body.surface, {"state": waited, **ranked.seconds})
     return Response(to_json(content), headers={**NEVER_KEPT, "Server-Timing": took}, media_type="application/json")

@@ -17,6 +17,8 @@ MAX_HISTORY = 1000
 MAX_USERS = 500
 MAX_ALIKE = 100
 MAX_ASKED = 100
+MAX_CONTEXT = 100
+"""Items that a request can be about."""
 MAX_BATCH = 50_000
 """Items in all the lists of a batch."""
 MAX_EVENTS = 1000
@@ -61,7 +63,20 @@ Place = Annotated[
     Annotated[str, Field(min_length=1, max_length=12_000, pattern="^[A-Za-z0-9_-]+$")] | None,
     Query(description="The `cursor` of an answer, for the page after it."),
 ]
-Explain = Annotated[bool, Query(description="Say what of the history speaks for each item.")]
+Context = Annotated[
+    list[str] | None,
+    Query(
+        description="What the list is to go with, parted by commas: a basket, an open page. It does not come back.",
+        examples=[["50,181"]],
+        max_length=MAX_CONTEXT,
+    ),
+]
+InSegment = Annotated[
+    Annotated[str, Field(min_length=1, max_length=1000)] | None,
+    Query(description="Where the visitor is from, as `country:DE`: for lists of whom nothing else is known."),
+]
+Debug = Annotated[bool, Query(description="Say what each stage took out or brought; see the header X-Debug-Key.")]
+Explain = Annotated[bool, Query(description="Say what of the history speaks for each item, and what moved it.")]
 
 
 class Strict(BaseModel):
@@ -160,7 +175,14 @@ class RecommendRequest(Strict):
     )
     exclude: Annotated[list[Id], Len(0, MAX_HISTORY)] = Field(default=[], description="Items that are not wanted.")
     k: int = Field(default=20, ge=1, le=MAX_K)
-    explain: bool = Field(default=False, description="Say what of the history speaks for each item.")
+    context: Annotated[list[Id], Len(0, MAX_CONTEXT)] = Field(
+        default=[], description="What the list is to go with: a basket, an open page. It does not come back."
+    )
+    segment: Annotated[str, Field(min_length=1, max_length=1000)] | None = Field(
+        default=None, description="Where the visitor is from, as `country:DE`.", examples=["genres:Drama"]
+    )
+    explain: bool = Field(default=False, description="Say what of the history speaks for each item, and what moved it.")
+    debug: bool = Field(default=False, description="Say what each stage took out or brought; see X-Debug-Key.")
 
 
 class EventPosted(Strict):
@@ -211,6 +233,37 @@ class Because(BaseModel):
     share: float = Field(examples=[0.31], description="Of all in the history that speaks for the item.")
 
 
+class Cause(BaseModel):
+    """A feature that the ranker looked at."""
+
+    feature: str = Field(examples=["recent-cosine:5"])
+    about: str = Field(examples=["Mean cosine to the newest items, by learned vectors (5)"])
+    share: float = Field(examples=[0.24], description="Of all that moved the item; below 0: downwards.")
+
+
+class Items(BaseModel):
+    """Some items."""
+
+    count: int = Field(examples=[2])
+    item_ids: list[str] = Field(examples=[["50", "181"]], description="The first hundred.")
+
+
+class Stage(BaseModel):
+    """What one part of the pipeline made of its candidates."""
+
+    stage: str = Field(
+        examples=["filter"], description="source · rung · filter · cut · fusion · ranker · step · fill, as they ran"
+    )
+    name: str = Field(examples=["seen"])
+    of: str | None = Field(examples=["nearest"], description="The source whose proposals these were.")
+    why: str = Field(examples=["Empty the slots of items that the query has seen."])
+    ms: float = Field(examples=[0.031])
+    before: int = Field(examples=[139])
+    after: int = Field(examples=[100])
+    removed: Items
+    added: Items
+
+
 class RankedItem(BaseModel):
     """One slot of a list."""
 
@@ -220,6 +273,9 @@ class RankedItem(BaseModel):
     sources: list[str] = Field(examples=[["nearest"]], description="Who proposed the item.")
     because: list[Because] = Field(
         default=[], description="With `explain`: what of the history speaks for it most, where its sources can say."
+    )
+    features: list[Cause] = Field(
+        default=[], description="With `explain`, on a surface with a ranker: what moved it most in the ranking."
     )
 
 
@@ -232,8 +288,12 @@ class Answer(BaseModel):
     level: str = Field(
         examples=["personal"],
         description="personal: a learned vector · recent: folded in from recent items · content-nearest: content like "
-        "that of recent items · declared-interests · popular · similar · none",
+        "that of recent items · declared-interests · segment · trending · popular · similar · none; or a source's name",
     )
+    unknown: list[str] = Field(
+        default=[], description="Items of `context` and `exclude` that nobody knows: they count for nothing."
+    )
+    trace: list[Stage] = Field(default=[], description="With `debug`: the stages in the order in which they ran.")
     degraded: list[str] = Field(examples=[[]], description="Parts that failed and were done without.")
     items: list[RankedItem]
     reason: str | None = Field(examples=[None], description="Why there are fewer items than were asked for.")

@@ -277,6 +277,8 @@ class Serve(Section):
     """How often a worker looks at the release pointer."""
     max_waiting: int = Field(default=200, ge=1)
     """Requests in one worker at once; beyond them 503 is answered before any work is done."""
+    debug_key: str = ""
+    """Who sends it as ``X-Debug-Key`` may ask with ``debug=true`` how an answer came about; empty: nobody may."""
     cursor_key: str = ""
     """What cursors are signed with; empty: drawn at each start, so that a cursor does not outlive the service."""
 
