@@ -16,7 +16,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -63,6 +63,15 @@ class Barred:
             return np.full(len(users), NEVER, np.int64)
         found = (listed.get(_hash(user, key), NEVER) for user in users)
         return np.fromiter(found, np.int64, len(users))
+
+    def since(self, users: Iterable[str], time: int) -> list[str]:
+        """Those of users who were erased at ``time`` or later; users are not looked at if nobody was."""
+        _, listed = self._listed()
+        if max(listed.values(), default=NEVER) < time:
+            return []
+        everybody = list(users)
+        late = self.times(everybody) >= time
+        return [user for user, erased in zip(everybody, late.tolist(), strict=True) if erased]
 
     def _listed(self) -> tuple[bytes, Mapping[bytes, int]]:
         """The key, and hash → time; read again when the file has changed."""

@@ -235,6 +235,8 @@ class LogSettings(Section):
     """
     archive: Path = Path("var/log")
     """Where the log is archived as Parquet, a folder a day: ``recsys train`` reads it, and the log may be trimmed."""
+    erased: Path = Path("var/erased")
+    """Of whom nothing is learned again, as keyed hashes: whom ``DELETE /users`` erased, and when."""
     claim_seconds: float = Field(default=30.0, gt=0)
     """How long a record that was given to a reader waits for its acknowledgement before another is given it."""
     impressions: float = Field(default=1.0, ge=0, le=1)
@@ -356,7 +358,11 @@ def load_settings(path: Path | None, environ: Mapping[str, str] = os.environ) ->
             "releases": settings.releases.model_copy(update={"folder": folder / settings.releases.folder}),
             "state": settings.state.model_copy(update={"folder": folder / settings.state.folder}),
             "log": settings.log.model_copy(
-                update={"archive": folder / settings.log.archive, "url": _log_url(settings.log.url, folder)}
+                update={
+                    "archive": folder / settings.log.archive,
+                    "erased": folder / settings.log.erased,
+                    "url": _log_url(settings.log.url, folder),
+                }
             ),
         }
     )

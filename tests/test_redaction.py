@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -12,6 +13,12 @@ from recsys.barred import NEVER, Barred
 from recsys.errors import ReleaseDamaged, ReleaseError
 from recsys.redaction import redact
 from recsys.releases import ReleaseStore
+from recsys.settings import load_settings
+from training import run
+from training.run import train
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+T0 = 1_600_000_000
 
 
 @pytest.fixture
@@ -141,3 +148,48 @@ def test_a_line_that_a_crash_cut_off_hides_no_other(tmp_path):
     assert barred.times(["ann"]).tolist() == [100]
     barred.add(["bob"], 300)
     assert Barred(tmp_path).times(["ann", "bob"]).tolist() == [100, 300]
+
+
+def small(folder, header="user_id,item_id,time"):
+    """Even users take even items, odd ones odd; user u's last event is at T0 + 1000 · u + 10 or 11."""
+    times = header.endswith("time")
+    rows = [f"u{u},i{i}" + f",{T0 + 1000 * u + i}" * times for u in range(12) for i in range(12) if u % 2 == i % 2]
+    (folder / "log.csv").write_text("\n".join([header, *rows]) + "\n")
+    text = '[data]\nevents = "log.csv"\n[state]\nurl = "memory://"\n[gate]\nbeat_popularity = false\n'
+    (folder / "recsys.toml").write_text(text)
+    return load_settings(folder / "recsys.toml", {})
+
+
+def learned_of(settings):
+    """Who stands in the newest release with how many items."""
+    engine = assemble(train(settings, now=NOW, environ={}).release, load)
+    return {state.user: len(state.seen) for state in engine.users.find(list(engine.users.ids))}
+
+
+def test_the_next_training_learns_nothing_of_what_somebody_did_before_they_were_erased(tmp_path):
+    settings = small(tmp_path)
+    Barred(settings.log.erased).add(["u3"], T0 + 1000 * 3 + 11)
+    Barred(settings.log.erased).add(["u4"], T0 + 1000 * 4 + 5)
+    expected = {f"u{u}": 6 for u in range(12)}
+    del expected["u3"]
+    # What happened later counts: i6, i8 and i10.
+    assert learned_of(settings) == expected | {"u4": 3}
+
+
+def test_of_a_log_without_times_nothing_of_who_was_erased_is_learned(tmp_path):
+    settings = small(tmp_path, "user_id,item_id")
+    Barred(settings.log.erased).add(["u3"], 5)
+    assert "u3" not in learned_of(settings)
+
+
+def test_who_is_erased_while_a_release_is_made_does_not_stand_in_it(tmp_path, monkeypatch):
+    settings = small(tmp_path)
+    reading = run.read_log
+
+    def erased_meanwhile(*arguments, **options):
+        log = reading(*arguments, **options)
+        Barred(settings.log.erased).add(["u3"], int(NOW.timestamp()) + 60)
+        return log
+
+    monkeypatch.setattr(run, "read_log", erased_meanwhile)
+    assert sorted(learned_of(settings)) == sorted(f"u{u}" for u in range(12) if u != 3)

@@ -7,7 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+import pandas as pd
+
 from recsys import validation
+from recsys.barred import NEVER, Barred
 from recsys.datasets import Log, load
 from recsys.events import read_events, read_items
 from recsys.settings import USUAL_KINDS, Data
@@ -18,12 +21,19 @@ DEFAULT_DATASET = "ml-100k"
 
 
 def read_log(
-    data: Data, *, now: datetime, environ: Mapping[str, str], watcher: Watcher, quarantine: Path | None = None
+    data: Data,
+    *,
+    now: datetime,
+    environ: Mapping[str, str],
+    watcher: Watcher,
+    quarantine: Path | None = None,
+    barred: Barred | None = None,
 ) -> Log:
     """The public data set or the files that ``[data]`` names, validated.
 
     ``quarantine``: where bad rows of the events are written, so that the rest can be learned from; those of the
-    items go beside it, named ``….items``. DataRefused with the table of what is wrong otherwise.
+    items go beside it, named ``….items``. DataRefused with the table of what is wrong otherwise. ``barred``: of whom
+    nothing is learned up to a time.
     """
     with watcher.stage("read"):
         if data.events:
@@ -38,7 +48,22 @@ def read_log(
             items = validation.accept(items, validation.validate_items(items), aside, data.quarantine_share)
         findings = validation.validate_events(log.events, items, now)
         events = validation.accept(log.events, findings, quarantine, data.quarantine_share)
+    if barred:
+        events = _without(events, barred, watcher)
     return replace(log, events=events, items=items)
+
+
+def _without(events: pd.DataFrame, barred: Barred, watcher: Watcher) -> pd.DataFrame:
+    """The events but those that somebody who was erased did before; without times, all of theirs."""
+    codes, users = pd.factorize(events["user_id"])
+    until = barred.times(list(users))[codes]
+    gone = until != NEVER
+    if "time" in events:
+        gone &= events["time"].to_numpy() <= until
+    if gone.any():
+        watcher.note(f"{int(gone.sum()):,} events of users who were erased are left out")
+    others: pd.DataFrame = events.loc[~gone]
+    return others
 
 
 def item_ids(log: Log) -> Vocabulary:

@@ -13,10 +13,12 @@ import numpy as np
 
 from recsys.assembly import HOME, SIMILAR, Engine
 from recsys.catalogue import Catalogue
+from recsys.barred import Barred
 from recsys.datasets import Log
 from recsys.evaluation import Report, evaluate
 from recsys.interactions import Interactions, interactions_of
 from recsys.releases import Manifest, Release, ReleaseStore
+from recsys.redaction import redacted
 from recsys.retrieval import CONTENT_INDEX, ITEMS_INDEX, SIMILAR_INDEX
 from recsys.segments import means
 from recsys.settings import Settings
@@ -67,7 +69,10 @@ def train(
     check_surfaces(settings.surfaces, ranks=settings.ranker is not None)
     store = ReleaseStore(settings.releases.folder)
     with store.publishing():
-        log = read_log(settings.data, now=now, environ=environ, watcher=watcher, quarantine=quarantine)
+        barred = Barred(settings.log.erased)
+        log = read_log(
+            settings.data, now=now, environ=environ, watcher=watcher, quarantine=quarantine, barred=barred
+        )
         with watcher.stage("interactions"):
             data = interactions_of(log.events, log.kinds, items=item_ids(log))
         catalogue = Catalogue.of(log.items, data.items)
@@ -109,6 +114,10 @@ def train(
             states = asyncio.run(_write_states(settings, engine))
         with watcher.stage("promote"):
             store.promote(release.id, now=now)
+            # Who was erased while this was being learned.
+            if late := barred.since(engine.users.ids, int(now.timestamp())):
+                redacted(release, late)
+                release = store.get(release.id)
     return Outcome(release, promoted=True, states=states)
 
 

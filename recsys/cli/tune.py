@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from recsys.barred import Barred
 from recsys.cli.options import AsJson, config_of, extra, print_json
 from recsys.errors import SettingsError, unknown_choice
 from recsys.releases import replace_file
@@ -69,7 +70,8 @@ def tune(
 
     terminal = Terminal(console)
     watcher = Unwatched() if as_json else terminal
-    log = read_log(settings.data, now=datetime.now(UTC), environ=os.environ, watcher=watcher)
+    barred = Barred(settings.log.erased)
+    log = read_log(settings.data, now=datetime.now(UTC), environ=os.environ, watcher=watcher, barred=barred)
     name = settings.model["name"]
     storage = storage or Path("var/tune") / f"{log.name}-{name}.db"
     with contextlib.nullcontext(untold) if as_json else terminal.search(f"tune {name}") as told:
