@@ -285,6 +285,44 @@ class Serve(Section):
     """What cursors are signed with; empty: drawn at each start, so that a cursor does not outlive the service."""
 
 
+class PlaylistGate(Section):
+    """What an edition of playlists must keep to be published, beside what no list may ever hold."""
+
+    coverage: float = Field(default=0.8, ge=0)
+    """Least share of the catalogue that the lists show, in shares of what last week's showed."""
+    gini: float = Field(default=0.05, ge=0, le=1)
+    """Most by which the Gini coefficient of what is shown may exceed last week's."""
+    overlap: float = Field(default=0.3, ge=0, le=1)
+    """Most that a user's list may have in common with their last week's, on average."""
+    most_share: float = Field(default=0.3, ge=0, le=1)
+    """The share of the lists made by the users' own taste that one item may stand in."""
+
+
+class Playlists(Section):
+    """Weekly playlists."""
+
+    folder: Path = Path("var/playlists")
+    length: int = Field(default=30, ge=1, le=500)
+    apart: int = Field(default=4, ge=0, le=52)
+    """Nothing stands in a list that stood in one of the user's lists of so many weeks before."""
+    seed: int = Field(default=0, ge=0)
+    zone: str = "UTC"
+    """A list may be heard from Monday 00:00 of this time zone."""
+    zones: Path | None = None
+    """A file of ``user_id`` and ``time_zone`` for those who live elsewhere."""
+    canaries: tuple[str, ...] = ()
+    """Users whose lists are printed for somebody to look at."""
+    processes: int = Field(default=0, ge=0)
+    """0: one a core."""
+    expire_days: int = Field(default=21, ge=1)
+    """How long the lists of an edition stay in Redis; the files stay."""
+    command: str = ""
+    """Run after an edition is published, with its id as the last argument."""
+    webhook: str = ""
+    """An address that is told of a published edition by a POST of JSON."""
+    gate: PlaylistGate = PlaylistGate()
+
+
 class Settings(Section):
     """Everything the programs are told."""
 
@@ -306,6 +344,7 @@ class Settings(Section):
     log: LogSettings = LogSettings()
     stream: Stream = Stream()
     serve: Serve = Serve()
+    playlists: Playlists = Playlists()
 
 
 DEMO_MODEL: Mapping[str, Any] = MappingProxyType({"name": "als", "factors": 64, "regularization": 20.0, "alpha": 2.0})
@@ -357,6 +396,12 @@ def load_settings(path: Path | None, environ: Mapping[str, str] = os.environ) ->
             "content": content,
             "releases": settings.releases.model_copy(update={"folder": folder / settings.releases.folder}),
             "state": settings.state.model_copy(update={"folder": folder / settings.state.folder}),
+            "playlists": settings.playlists.model_copy(
+                update={
+                    "folder": folder / settings.playlists.folder,
+                    "zones": None if settings.playlists.zones is None else folder / settings.playlists.zones,
+                }
+            ),
             "log": settings.log.model_copy(
                 update={
                     "archive": folder / settings.log.archive,

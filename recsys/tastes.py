@@ -61,7 +61,7 @@ class Tastes:
         for line, some in enumerate(told):
             rows[line, : len(some)] = some
         vectors: Float32 = np.where(rows[:, :, None] >= 0, self.vectors[np.maximum(rows, 0)], np.float32(0))
-        known: Bool = vectors.any(axis=2)
+        known: Bool = np.asarray(vectors.any(axis=2), bool)
         lines = np.arange(len(rows))
         centres = np.zeros((len(rows), self.most, vectors.shape[2]), np.float32)
         centres[:, 0] = vectors[lines, known.argmax(axis=1)]

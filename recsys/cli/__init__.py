@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from recsys import __version__
-from recsys.cli import data, evaluation, loop, release, tune
+from recsys.cli import data, evaluation, loop, playlists, release, tune
 from recsys.errors import RecsysError, SettingsError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.add_typer(evaluation.app)
 app.add_typer(tune.app)
 app.add_typer(data.app, name="data")
 app.add_typer(release.app, name="release")
+app.add_typer(playlists.app, name="playlists")
 
 
 def main() -> None:
