@@ -19,6 +19,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from benchmarks.models import SETTINGS
+from index.exact import Exact
 from recsys.arrays import Bool, Float32, Float64, Int64, unit
 from recsys.candidates import Candidates
 from recsys.catalogue import Catalogue
@@ -27,6 +28,7 @@ from recsys.datasets import Log, load
 from recsys.datasets.ragged import grouped
 from recsys.errors import SettingsError, unknown_choice
 from recsys.interactions import Interactions, interactions_of
+from recsys.pipeline import Line, Recommender, unseen
 from recsys.retrieval import SIMILAR_INDEX, Parts, Query, Step
 from recsys.splits import split_at_random
 from recsys.steps.content_outlier import CONTENT, ContentOutlier
@@ -46,6 +48,7 @@ SHARE = 0.05
 EVERYWHERE = 50
 """Popular items that stand everywhere."""
 QUANTILES = (0.25, 0.5, 0.75)
+KAPPAS = (0.0, 3.0, 10.0)
 SEED = 0
 
 
@@ -116,7 +119,7 @@ class Judge:
 
 
 def measure(dataset: str, environ: Mapping[str, str]) -> dict[str, Any]:
-    """``dataset``, ``model``, ``encoder``, ``judged`` and ``rows``, one for each kind of intruder and each filter.
+    """``dataset``, ``model``, ``encoder``, ``judged``, ``rows`` as of :func:`rows_of`, ``served`` as of :func:`served`.
 
     SettingsError for a data set whose content is not studied.
     """
@@ -132,10 +135,12 @@ def measure(dataset: str, environ: Mapping[str, str]) -> dict[str, Any]:
     encoding = encoder_of(dict(study.encoder)).fit(described, rng, threads=SETTINGS.train.threads)
     content = unit(encoding.encode(described))
     judge = Judge(_labels(catalogue, study.judged), _together(split.train, split.test))
-    found = rows_of(unit(fold.items), content, np.asarray(split.train.seen().sum(axis=0)).ravel(), judge, rng)
+    takers = np.asarray(split.train.seen().sum(axis=0)).ravel()
+    found = rows_of(unit(fold.items), content, takers, judge, rng)
     known = {"items": len(catalogue), "with_content": int(content.any(axis=1).sum())}
     described_as = {"model": dict(MODEL), "encoder": dict(study.encoder), "judged": study.judged}
-    return {"dataset": dataset, **known, **described_as, "rows": found}
+    lists = served(unit(fold.items), content, takers, judge, rng)
+    return {"dataset": dataset, **known, **described_as, "rows": found, "served": lists}
 
 
 def rows_of(
@@ -176,6 +181,39 @@ def rows_of(
     return rows
 
 
+def served(
+    directions: Float32, content: Float32, takers: Float64, judge: Judge, rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    """The filter behind what a release with content answers to /similar: learned neighbours and those by content.
+
+    They are mixed by how many took the items, with each κ of ``KAPPAS``; nothing was put in. Asked about are items that
+    somebody took. ``out``: the share of the ten shown that others take the place of.
+    """
+    fit = np.flatnonzero((takers > 0) & directions.any(axis=1) & content.any(axis=1))
+    asked = rng.permutation(fit)[:ASKED]
+    vectors = {SIMILAR_INDEX: directions, CONTENT: content}
+    indexes = {name: Exact.build(array) for name, array in vectors.items()}
+    parts = Parts(len(content), indexes, takers.astype(np.float32), vectors)
+    steps = {f"content-outlier {quantile}": ContentOutlier.of(parts, quantile) for quantile in QUANTILES}
+    nothing = np.zeros((len(asked), POOL), bool)
+    rows = []
+    for kappa in KAPPAS:
+        surface = unseen(
+            Line(name="nearest", index=SIMILAR_INDEX),
+            Line(name="content-nearest", index=CONTENT),
+            fusion=Line(name="by-takers", kappa=kappa),
+        )
+        found = Recommender.of(surface, parts).recommend(_about(asked, directions), POOL).candidates.rows
+        given = Neighbours(asked, found, nothing)
+        before = _judged(given, nothing, judge)
+        for name, step in {"unfiltered": None, **steps}.items():
+            out = nothing if step is None else _taken_out(step, given)
+            row = _row(given, out, content, _judged(given, out, judge), before, rng)
+            said = {key: value for key, value in row.items() if key.partition("@")[0] in {"overlap", "held_out"}}
+            rows.append({"kappa": kappa, "filter": name, "out": _number(out[:, :DEPTH].mean()), **said})
+    return rows
+
+
 def _row(
     given: Neighbours,
     out: Bool,
@@ -210,10 +248,18 @@ def _judged(given: Neighbours, out: Bool, judge: Judge) -> dict[str, Float64]:
     }
 
 
+def _about(asked: Int64, directions: Float32 | None = None) -> list[Query]:
+    """A query about each item alone."""
+    now, ones = datetime.fromtimestamp(0, UTC), np.ones(1, np.float32)
+    return [
+        Query(now=now, vector=None if directions is None else directions[item], recent=alone, weights=ones, seen=alone)
+        for item in asked.tolist()
+        for alone in (np.array([item], np.int32),)
+    ]
+
+
 def _taken_out(step: Step, given: Neighbours) -> Bool:
-    now = datetime.fromtimestamp(0, UTC)
-    ones = np.ones(1, np.float32)
-    queries = [Query(now=now, recent=np.array([item], np.int32), weights=ones) for item in given.asked]
+    queries = _about(given.asked)
     scores = np.broadcast_to(-np.arange(POOL, dtype=np.float32), given.rows.shape)
     left = step(queries, Candidates(given.rows, scores))
     return ~left.filled

@@ -165,6 +165,10 @@ def test_intruders_among_artists_are_found_by_their_tags_and_the_lists_are_bette
         assert row["held_out@10_gain"][1] > 0
     assert rows["swapped", "oracle"]["recall"] == 1
     assert rows["swapped", "oracle"]["intruders@10"] == 0
+    served = {(row["kappa"], row["filter"]): row for row in document["served"]}
+    assert served[0.0, "content-outlier 0.25"]["held_out@10_gain"][1] > 0
+    # Where content has its own say in a list, what content calls absurd is not on it.
+    assert served[3.0, "content-outlier 0.5"]["out"] < 0.1 * served[0.0, "content-outlier 0.5"]["out"]
 
 
 def test_a_data_set_whose_content_is_not_studied_is_named(data_folder):
