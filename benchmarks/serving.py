@@ -130,11 +130,14 @@ def _stages(url: str, users: list[str]) -> dict[str, float]:
 
 
 def _private_megabytes(parent: int) -> float:
-    """What the second worker does not share with anybody."""
+    """What the second worker adds: pages of its own, not those of the release's files, of which there is one copy.
+
+    A page of a file that only one worker has looked at yet counts as nobody's: whoever looks next shares it.
+    """
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     workers = [child for child in children if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
     sizes = []
     for worker in workers:
         lines = Path(f"/proc/{worker}/smaps_rollup").read_text().splitlines()
-        sizes.append(sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024)
+        sizes.append(sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Dirty", "Swap:"))) / 1024)
     return max(sizes)
