@@ -19,11 +19,12 @@ from api.live import Live
 from api.metrics import Measured
 from api.writing import Impressions, Writer
 from recsys import __version__
+from recsys.activity import Limits
 from recsys.errors import LogError, StoreError
 from recsys.logs import EventLog
 from recsys.settings import USUAL_KINDS, Settings
-from recsys.stores import Store, UserStateStore
-from recsys.users import write_states
+from recsys.states import limits_of, refresh
+from recsys.stores import Store
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +50,11 @@ def create_app(
             writer = Writer(events_log)
             impressions = Impressions(writer, settings.log.impressions)
             app.state.store, app.state.writer, app.state.impressions = store, writer, impressions
+            limits = limits_of(settings)
             await live.follow()
             await _catch_up(live, store)
             # Several tasks, so that a store that hangs does not keep a new release waiting, nor filling it an item.
-            looks = (live.follow, lambda: _ensure_states(live, store), lambda: _catch_up(live, store))
+            looks = (live.follow, lambda: _ensure_states(live, store, limits), lambda: _catch_up(live, store))
             tasks = [asyncio.create_task(_every(serve.watch_seconds, look)) for look in looks]
             tasks.append(asyncio.create_task(_every(FLUSH_SECONDS, lambda: _flush(impressions))))
             yield
@@ -106,18 +108,17 @@ async def _every(seconds: float, act: Callable[[], Awaitable[object]]) -> None:
         await asyncio.sleep(seconds)
 
 
-async def _ensure_states(live: Live, users: UserStateStore) -> None:
-    """See to it that the store holds the states of the release that answers, also after it has come back empty."""
+async def _ensure_states(live: Live, store: Store, limits: Limits) -> None:
+    """See to it that users have vectors of the release that answers, also where nobody published it for this store."""
     engine = live.current
     if engine is None:
         return
     # While the store is down requests are answered from the release, and the next look may find it up again.
     with contextlib.suppress(StoreError):
-        if not await users.sealed(engine.id):
-            live.filled = None
-            written = await write_states(users, engine.users, engine.id)
-            log.warning("the state store knew nothing of release %s: %d states written", engine.id, written)
-        live.filled = engine.id
+        if not await store.sealed(engine.id):
+            written = await refresh(store, engine, store.users(), limits)
+            await store.seal(engine.id)
+            log.warning("the state store knew nothing of release %s: %d users folded into it", engine.id, written)
 
 
 async def _catch_up(live: Live, store: Store) -> None:

@@ -45,8 +45,6 @@ class Live:
         self.current: Engine | None = None
         self.refused: tuple[str, str] | None = None
         """(id, why) of the release that the pointer names but that could not be loaded."""
-        self.filled: str | None = None
-        """The release whose user states the store is known to hold; until then the release's own answer."""
 
     async def follow(self) -> bool:
         """Look at the pointer once and load what it names; whether the engine was replaced."""
@@ -112,7 +110,7 @@ class Live:
         # The first search touches pages and starts threads, the first text opens tables: no request should wait.
         now = datetime.now(UTC)
         some = np.arange(min(len(engine.users.ids), 4), dtype=np.int32)
-        queries = [engine.resolver.known(state.user, state, now) for state in engine.users.states(some)]
+        queries = [engine.resolver.learned(row, now) for row in some.tolist()]
         for recommender in engine.recommenders.values():
             # Twice: the first time takes longer than any other, and a budget goes by what its parts are known to take.
             for _ in range(1 if recommender.budget is None else 2):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import reduce
 from operator import and_
 from typing import cast
@@ -82,22 +81,11 @@ def surface_of(engine: Engine, name: str) -> Recommender:
 async def states_of(
     request: Request, engine: Engine, users: Sequence[str]
 ) -> tuple[Sequence[UserState | None], list[str]]:
-    """What is remembered of users, in one round trip.
-
-    While the store does not answer, or has not been filled for this release yet, what the release learned of them.
-    """
+    """What users did since, in one round trip; nothing while the store does not answer: the release knows the rest."""
     try:
-        states = await store_of(request).get(users, engine.id)
+        return await store_of(request).get(users, engine.id), []
     except StoreError:
-        return engine.users.find(users), [USER_STATE]
-    if live_of(request).filled == engine.id:
-        return states, []
-    lacking = [place for place, state in enumerate(states) if state is None or state.empty]
-    for place, learned in zip(lacking, engine.users.find([users[place] for place in lacking]), strict=True):
-        if learned is not None:
-            before = states[place]
-            states[place] = replace(learned, interests=() if before is None else before.interests)
-    return states, []
+        return [None] * len(users), [USER_STATE]
 
 
 def check_there(engine: Engine, item: str) -> None:

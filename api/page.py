@@ -37,19 +37,16 @@ async def users(request: Request, prefix: Annotated[str, Query(max_length=100)] 
 
 @router.get("/users/{user_id:path}/history")
 async def history(request: Request, user_id: UserInPath, limit: Limit = 50) -> Response:
-    """A user's newest items, described, as the state store remembers them now."""
+    """A user's newest items, described: by what they did since, and by what the release knows."""
     engine = engine_of(request)
     (state,), degraded = await states_of(request, engine, [user_id])
-    if state is None:
-        return _json({"user_id": user_id, "known": False, "seen": 0, "degraded": degraded, "items": []})
-    rows = engine.items.rows_of_keys(state.recent[:limit])
-    known = rows >= 0
-    items = _described(request, rows[known])
-    for item, time in zip(items, state.times[:limit][known].tolist(), strict=True):
+    query = engine.resolver.known(user_id, state, datetime.now(UTC))
+    items = _described(request, query.recent[:limit])
+    for item, time in zip(items, query.times[:limit].tolist(), strict=True):
         if time:
             item["time"] = datetime.fromtimestamp(time, UTC).isoformat()
-    content = {"user_id": user_id, "known": True, "seen": len(state.seen), "degraded": degraded, "items": items}
-    return _json(content)
+    seen = len(query.seen)
+    return _json({"user_id": user_id, "known": seen > 0, "seen": seen, "degraded": degraded, "items": items})
 
 
 @router.get("/items")

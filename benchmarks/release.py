@@ -25,7 +25,7 @@ from recsys.releases import GateReport, Manifest, ReleaseStore
 from recsys.retrieval import ITEMS_INDEX, SIMILAR_INDEX
 from recsys.settings import USUAL_KINDS, Settings, load_settings
 from recsys.stores import open_store
-from recsys.users import History, Users, fold_all, write_states
+from recsys.users import History, Users, fold_all
 from recsys.vocabulary import Vocabulary
 from training.run import train
 
@@ -130,7 +130,9 @@ def _synthetic(settings: Settings, items: int, users: int) -> list[str]:
 
 async def _states(settings: Settings, engine: Engine) -> None:
     async with open_store(settings.state) as store:
-        await write_states(store, engine.users, engine.id)
+        # As if everybody had done just now what the release knows of them: every request has a state to read.
+        await store.put(engine.users.states(np.arange(len(engine.users.ids), dtype=np.int32)), engine.id)
+        await store.seal(engine.id)
 
 
 def _histories(vectors: Float32, users: int, rng: np.random.Generator) -> History:

@@ -31,8 +31,8 @@ class Limits:
 
 def nothing(user: str) -> UserState:
     """A user of whom nothing is known."""
-    empty = np.zeros(0)
-    return UserState(user, None, *(empty.astype(kind) for kind in (np.uint64, np.float32, np.int64, np.uint64)))
+    keys, weights, times = np.zeros(0, np.uint64), np.zeros(0, np.float32), np.zeros(0, np.int64)
+    return UserState(user, None, keys, weights, times, keys)
 
 
 def joined(states: Sequence[UserState], limits: Limits) -> UserState:
@@ -76,23 +76,18 @@ def joined(states: Sequence[UserState], limits: Limits) -> UserState:
 
 def same(one: UserState, other: UserState) -> bool:
     """Whether two states know the same, vectors and interests aside."""
-    return (one.into, one.absorbed) == (other.into, other.absorbed) and all(
-        np.array_equal(getattr(one, name), getattr(other, name)) for name in _ARRAYS
+    return same_deeds(one, other) and _equal(one, other, "shown", "shown_times", "shown_marks")
+
+
+def same_deeds(one: UserState, other: UserState) -> bool:
+    """Whether two states know the same of what users did, whatever was put before them."""
+    return (one.into, one.absorbed) == (other.into, other.absorbed) and _equal(
+        one, other, "recent", "weights", "times", "marks", "seen", "seen_times", "dropped"
     )
 
 
-_ARRAYS = (
-    "recent",
-    "weights",
-    "times",
-    "marks",
-    "seen",
-    "seen_times",
-    "dropped",
-    "shown",
-    "shown_times",
-    "shown_marks",
-)
+def _equal(one: UserState, other: UserState, *names: str) -> bool:
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
 
 
 def _all(states: Sequence[UserState], name: str) -> np.ndarray:

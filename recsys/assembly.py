@@ -153,7 +153,7 @@ class Engine:
             catalogue=catalogue,
             popularity=popularity,
             users=users,
-            resolver=Resolver(items, fold),
+            resolver=Resolver(items, fold, users),
             indexes=indexes,
             card=card,
             surfaces=surfaces,
@@ -202,7 +202,7 @@ class Engine:
             lists=parts.lists,
             catalogue=catalogue,
             popularity=parts.popularity,
-            resolver=Resolver(items, fold),
+            resolver=Resolver(items, fold, self.users),
             recommenders=_recommenders(self.surfaces, parts, self.recommenders),
             parts=parts,
             mark=mark or self.mark,
@@ -237,7 +237,7 @@ class Engine:
 
     def recommend(self, users: Int32, k: int, now: datetime, surface: str = HOME) -> Answer:
         """What known users, by their rows, would be answered from what the release learned of them."""
-        queries = [self.resolver.known(state.user, state, now) for state in self.users.states(users)]
+        queries = [self.resolver.learned(row, now) for row in users.tolist()]
         return self.recommenders[surface].recommend(queries, k)
 
     def save(self, folder: Path) -> None:

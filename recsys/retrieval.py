@@ -47,7 +47,8 @@ class Query:
 
     ``vector``: float32 (d,) or None, and ``level``, what a personal answer is called. ``recent``: int32 (r,),
     item rows, newest first, and ``weights``: float32 (r,), what was learned from each. ``seen``: int32 (s,), item rows
-    that must not be answered. ``interests``: words and tags that the user named. ``excluded``: int32 (e,), item
+    that must not be answered, and ``dismissed``: int32 (m,), those of them that the user does not want on any surface.
+    ``interests``: words and tags that the user named. ``excluded``: int32 (e,), item
     rows that this request does not want, and ``allowed``, the items that it wants; None for all. ``seed``: of what is
     left to chance in its answer. ``times``: int64 (r,), unix seconds of the recent items, empty where nobody knows.
     ``shown``: int32 (m,), item rows, one for each time that they were shown to the user; None where nobody counts.
@@ -63,6 +64,7 @@ class Query:
     recent: Int32 = field(default_factory=lambda: NO_ROWS)
     weights: Float32 = field(default_factory=lambda: NO_WEIGHTS)
     seen: Int32 = field(default_factory=lambda: NO_ROWS)
+    dismissed: Int32 = field(default_factory=lambda: NO_ROWS)
     interests: tuple[str, ...] = ()
     excluded: Int32 = field(default_factory=lambda: NO_ROWS)
     allowed: Mask | None = None

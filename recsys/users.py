@@ -11,17 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
-from recsys.arrays import Float32, Int32, Int64
+from recsys.arrays import Float32, Int32, Int64, UInt64
 from recsys.folding import Fold
-from recsys.retrieval import RECENT, Query
-from recsys.stores import UserState, UserStateStore
+from recsys.retrieval import NO_ROWS, NO_TIMES, NO_WEIGHTS, PERSONAL, RECENT, Query
+from recsys.stores import UserState
 from recsys.vocabulary import Vocabulary, load_mapped
 
 if TYPE_CHECKING:
     from recsys.interactions import Interactions
-
-CHUNK = 4096
-"""Users handled at once where all of them are walked through."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +50,11 @@ class History:
         indptr = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=len(data.users)))])
         return cls(indptr, data.item[last[order]], weights[order], data.time[last[order]])
 
+    def of_row(self, row: int) -> Taken:
+        """What one user took."""
+        part = slice(self.indptr[row], self.indptr[row + 1])
+        return Taken(self.rows[part], self.weights[part], self.times[part])
+
     def save(self, folder: Path) -> None:
         """Write the four arrays into ``folder``."""
         for name in self.FILES:
@@ -66,10 +68,10 @@ class History:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Users:
-    """Everybody a release was trained on: what the state store holds after a publish, and answers from without it.
+    """Everybody a release was trained on: the store holds only what they did since, or what the release lacks.
 
     ``vectors``: float32 (users, d), each folded in from the whole history; None where the release learned no vectors.
-    ``recent``: how many items a state keeps for folding in and for item-item lists.
+    ``recent``: how many of a user's newest items requests are answered from.
     """
 
     ids: Vocabulary
@@ -79,69 +81,89 @@ class Users:
     recent: int
 
     def states(self, rows: Sequence[int] | Int32) -> Iterator[UserState]:
-        """The states of the users in ``rows``, as they were when the release was trained."""
+        """What the release knows of the users in ``rows``, as a store would hold it."""
         keys = self.items.row_keys
         for row, user in zip(rows, self.ids.ids(np.asarray(rows, np.int32)), strict=True):
-            start, end = self.history.indptr[row], self.history.indptr[row + 1]
-            part = slice(start, min(end, start + self.recent))
-            seen = keys[self.history.rows[start:end]]
+            taken = self.history.of_row(int(row))
+            seen = keys[taken.rows]
             yield UserState(
                 user=user,
                 vector=None if self.vectors is None else self.vectors[row],
                 recent=seen[: self.recent],
-                weights=self.history.weights[part],
-                times=self.history.times[part],
+                weights=taken.weights[: self.recent],
+                times=taken.times[: self.recent],
                 seen=seen,
             )
 
     def find(self, users: Sequence[str]) -> list[UserState | None]:
-        """The states of users by id, None for whom the release does not know."""
+        """What the release knows of users by id, None for whom it does not know."""
         rows = self.ids.rows(users)
         known = iter(self.states(rows[rows >= 0]))
         return [next(known) if row >= 0 else None for row in rows]
 
 
-async def write_states(store: UserStateStore, users: Users, release: str) -> int:
-    """Write every user's state under ``release`` and seal it; how many were written."""
-    written = 0
-    everybody = np.arange(len(users.ids), dtype=np.int32)
-    for start in range(0, len(everybody), CHUNK):
-        written += await store.put(users.states(everybody[start : start + CHUNK]), release)
-    await store.seal(release)
-    return written
+@dataclass(frozen=True, slots=True, eq=False)
+class Taken:
+    """The distinct items of one user, newest first: ``rows`` int32, ``weights`` float32, ``times`` int64, all (s,).
+
+    ``taught``: whether something of weight is among them that the release does not know of.
+    """
+
+    rows: Int32
+    weights: Float32
+    times: Int64
+    taught: bool = False
+
+    def with_events(self, rows: Int32, weights: Float32, times: Int64) -> Taken:
+        """With what happened since, m events of items that the release knows, in any order.
+
+        An event no later than what the release knows of user and item is one that it was trained on: it counts once.
+        """
+        items, place = np.unique(rows, return_inverse=True)
+        before = np.full(len(items), np.iinfo(np.int64).min)
+        worth = np.zeros(len(items))
+        there = np.zeros(len(self.rows), bool)
+        at = there
+        if len(items) and len(self.rows):
+            at = np.minimum(np.searchsorted(items, self.rows), len(items) - 1)
+            there = items[at] == self.rows
+            before[at[there]], worth[at[there]] = self.times[there], self.weights[there]
+        fresh = times > before[place]
+        if not fresh.any():
+            return self
+        place, told = place[fresh], np.maximum(weights[fresh], 0)
+        worth += np.bincount(place, told, len(items))
+        last = before.copy()
+        np.maximum.at(last, place, times[fresh])
+        moved = last > before
+        there[there] = moved[at[there]]
+        stays = ~there
+        all_times = np.concatenate([last[moved], self.times[stays]])
+        order = np.argsort(-all_times, kind="stable")
+        return Taken(
+            np.concatenate([items[moved], self.rows[stays]])[order].astype(np.int32, copy=False),
+            np.concatenate([worth[moved].astype(np.float32), self.weights[stays]])[order],
+            all_times[order],
+            taught=self.taught or bool((told > 0).any()),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Resolver:
-    """States and histories into queries of one release: ids end here, rows begin."""
+    """What a release learned of users and what a store knows of them since, as queries: ids end here, rows begin."""
 
     items: Vocabulary
     fold: Fold | None
+    users: Users
 
     def known(self, user: str, state: UserState | None, now: datetime) -> Query:
-        """The query of a named user: their vector, else one folded in from recent items, else none."""
-        # The same list all day, to whoever asks for it and however; another one tomorrow.
-        seed = xxh3_64_intdigest(f"{now:%Y-%m-%d} {user}".encode())
-        if state is None:
-            return Query(now=now, user=user, seed=seed)
-        seen = self.items.rows_of_keys(state.seen)
-        recent = self.items.rows_of_keys(state.recent)
-        known = recent >= 0
-        query = Query(
-            now=now,
-            user=user,
-            seen=seen[seen >= 0],
-            recent=recent[known],
-            weights=state.weights[known],
-            times=state.times[known],
-            interests=state.interests,
-            seed=seed,
-        )
-        if self.fold is None:
-            return query
-        if state.vector is not None and state.vector.shape == self.fold.items.shape[1:]:
-            return replace(query, vector=state.vector)
-        return self._folded(query)
+        """The query of a named user: by what the release knows of them and by their state, as far as it is newer."""
+        return self._query(user, int(self.users.ids.rows([user])[0]), state, now)
+
+    def learned(self, row: int, now: datetime) -> Query:
+        """The query of the user in a row by what the release knows of them alone."""
+        (user,) = self.users.ids.ids(np.array([row], np.int32))
+        return self._query(user, row, None, now)
 
     def anonymous(
         self, history: Sequence[str], weights: Float32, now: datetime, interests: tuple[str, ...] = ()
@@ -151,13 +173,81 @@ class Resolver:
         known = rows >= 0
         seen, recent = np.unique(rows[known]), rows[known]
         query = Query(now=now, seen=seen, recent=recent, weights=weights[known], level=RECENT, interests=interests)
-        return self._folded(query)
-
-    def _folded(self, query: Query) -> Query:
-        if self.fold is None or not (query.weights > 0).any():
+        if not (query.weights > 0).any():
             return query
-        vector = self.fold.fold(np.array([0, len(query.recent)]), query.recent, query.weights)[0]
-        return replace(query, vector=vector, level=RECENT)
+        return replace(query, vector=self.folded([Taken(recent, query.weights, NO_TIMES)])[0])
+
+    def taken(self, user: str, state: UserState | None) -> Taken:
+        """Everything that a user took, by the release and by their state."""
+        return self._taken(int(self.users.ids.rows([user])[0]), state)
+
+    def folded(self, taken: Sequence[Taken]) -> Sequence[Float32 | None]:
+        """The vectors of q users, each float32 (d,), by everything they took; of none where no vectors were learned."""
+        if self.fold is None:
+            return [None] * len(taken)
+        indptr = np.concatenate([[0], np.cumsum([len(each.rows) for each in taken])]).astype(np.int64)
+        rows = np.concatenate([NO_ROWS, *(each.rows for each in taken)])
+        return list(self.fold.fold(indptr, rows, np.concatenate([NO_WEIGHTS, *(each.weights for each in taken)])))
+
+    def _taken(self, row: int, state: UserState | None) -> Taken:
+        base = NOTHING if row < 0 else self.users.history.of_row(row)
+        if state is None or not len(state.recent):
+            return base
+        rows = self.items.rows_of_keys(state.recent)
+        known = rows >= 0
+        return base.with_events(rows[known], state.weights[known], state.times[known])
+
+    def _query(self, user: str, row: int, state: UserState | None, now: datetime) -> Query:
+        taken = self._taken(row, state)
+        recent = slice(self.users.recent)
+        query = Query(
+            now=now,
+            user=user,
+            seen=taken.rows,
+            recent=taken.rows[recent],
+            weights=taken.weights[recent],
+            times=taken.times[recent],
+            # The same list all day, to whoever asks for it and however; another one tomorrow.
+            seed=xxh3_64_intdigest(f"{now:%Y-%m-%d} {user}".encode("utf-8", "surrogatepass")),
+            level=PERSONAL if row >= 0 else RECENT,
+        )
+        if state is not None:
+            query = self._with_state(query, state)
+        if self.fold is None or not (taken.taught or row >= 0):
+            return query
+        if not taken.taught and self.users.vectors is not None:
+            return replace(query, vector=self.users.vectors[row])
+        if state is not None and state.vector is not None and state.vector.shape == self.fold.items.shape[1:]:
+            return replace(query, vector=state.vector)
+        # Nobody has folded this very state into this release's space yet: the same, a little later.
+        return replace(query, vector=self.folded([taken])[0])
+
+    def _with_state(self, query: Query, state: UserState) -> Query:
+        """With what a state tells besides what was taken."""
+        # Everything that was taken is seen, by the state's recent items too.
+        seen = query.seen
+        if len(state.seen):
+            seen = np.unique(np.concatenate([seen, self._rows(state.seen)]))
+        shown, times = None, NO_TIMES
+        if len(state.shown):
+            rows = self.items.rows_of_keys(state.shown)
+            shown, times = rows[rows >= 0], state.shown_times[rows >= 0]
+        return replace(
+            query,
+            interests=state.interests,
+            seen=seen,
+            dismissed=self._rows(state.dismissed),
+            shown=shown,
+            shown_times=times,
+        )
+
+    def _rows(self, keys: UInt64) -> Int32:
+        rows = self.items.rows_of_keys(keys)
+        return rows[rows >= 0]
+
+
+NOTHING = Taken(NO_ROWS, NO_WEIGHTS, NO_TIMES)
+"""What somebody took of whom the release knows nothing."""
 
 
 def fold_all(history: History, fold: Fold) -> Float32:

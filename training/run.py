@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,19 +13,17 @@ from typing import Any
 import numpy as np
 
 from recsys.assembly import HOME, SIMILAR, Engine
-from recsys.catalogue import Catalogue
 from recsys.barred import Barred
+from recsys.catalogue import Catalogue
 from recsys.datasets import Log
 from recsys.evaluation import Report, evaluate
 from recsys.interactions import Interactions, interactions_of
-from recsys.releases import Manifest, Release, ReleaseStore
 from recsys.redaction import redacted
+from recsys.releases import Manifest, Release, ReleaseStore
 from recsys.retrieval import CONTENT_INDEX, ITEMS_INDEX, SIMILAR_INDEX
 from recsys.segments import means
 from recsys.settings import Settings
 from recsys.splits import Split, hold_out
-from recsys.stores import open_store
-from recsys.users import write_states
 from training.content import Choice, Described, chosen, described, no_vectors
 from training.data import item_ids, read_log
 from training.encoders import encoder_of
@@ -35,13 +34,20 @@ from training.maps import mapper_of
 from training.models import Learned, Model, model_of
 from training.models.popular import popularity_of
 from training.progress import Unwatched, Watcher
+from training.publish import bring_over
 from training.ranker import Tried, ranked_release, try_ranker
 from training.surfaces import check_columns, check_surfaces, surfaces_of
+
+AGAIN_SECONDS = 60
+"""By how much clocks of machines that share a store may differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run made: the release, and whether the pointer names it now."""
+    """What a run made: the release, whether the pointer names it now, and how many users' ``states`` lie in its space.
+
+    Those of whom nothing is remembered but what the release knows are not among them.
+    """
 
     release: Release
     promoted: bool
@@ -108,16 +114,18 @@ def train(
         with watcher.stage("stage"), store.staging(engine.id) as folder:
             engine.save(folder)
             release = store.commit(folder, manifest)
-        if not (manifest.gate.passed or manifest.gate.forced):
-            return Outcome(release, promoted=False, states=0)
-        with watcher.stage("user states"):
-            states = asyncio.run(_write_states(settings, engine))
-        with watcher.stage("promote"):
-            store.promote(release.id, now=now)
             # Who was erased while this was being learned.
             if late := barred.since(engine.users.ids, int(now.timestamp())):
                 redacted(release, late)
                 release = store.get(release.id)
+        if not (manifest.gate.passed or manifest.gate.forced):
+            return Outcome(release, promoted=False, states=0)
+        began = time.time() - AGAIN_SECONDS
+        with watcher.stage("user states"):
+            states = asyncio.run(bring_over(settings, release))
+        with watcher.stage("promote"):
+            store.promote(release.id, now=now)
+            asyncio.run(bring_over(settings, release, began))
     return Outcome(release, promoted=True, states=states)
 
 
@@ -270,8 +278,3 @@ def fit(
         learned, content = add_content(learned, data, catalogue, settings, watcher, label, items=items, choice=choice)
     with watcher.stage(f"index{label}"):
         return engine_of(learned, data, catalogue, settings, rng, release, kinds=log.kinds, content=content)
-
-
-async def _write_states(settings: Settings, engine: Engine) -> int:
-    async with open_store(settings.state) as store:
-        return await write_states(store, engine.users, engine.id)

@@ -1,4 +1,4 @@
-"""Nothing comes back that a request does not want."""
+"""Nothing comes back that a request or its user does not want."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from recsys.steps.seen import without
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Empty the slots of items that the query excludes or does not allow; every surface begins with it."""
+    """Empty the slots of items that the query excludes or does not allow, or that its user dismissed.
+
+    Every surface begins with it.
+    """
 
     @classmethod
     def of(cls, parts: Parts) -> Wanted:  # noqa: ARG003  every step is built from the parts
@@ -24,6 +27,7 @@ class Wanted:
     def __call__(self, queries: Sequence[Query], candidates: Candidates) -> Candidates:
         """The candidates without them."""
         candidates = without(candidates, [query.excluded for query in queries])
+        candidates = without(candidates, [query.dismissed for query in queries])
         if all(query.allowed is None for query in queries):
             return candidates
         held = np.ones(candidates.shape, bool)

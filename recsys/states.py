@@ -1,0 +1,161 @@
+"""States of users brought up to date: joined with what is new, folded into a release's space, swapped in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+
+from recsys.activity import Limits, joined, nothing, same, same_deeds
+from recsys.assembly import Engine
+from recsys.settings import Settings
+from recsys.stores import Store, Stored, UserState
+from recsys.users import Resolver
+
+CHUNK = 1000
+"""Users that are read at once where many are walked through."""
+BREATH = 8
+"""Users that are folded while nobody else of this process has a turn."""
+TRIES = 1000
+"""How often somebody else may be faster before something must be wrong."""
+
+New = Mapping[str, frozenset[tuple[int, int]]]
+"""User → item key and mark of each event that is kept now and was not before."""
+
+
+def limits_of(settings: Settings) -> Limits:
+    """How much is kept of a user."""
+    return Limits(settings.train.recent_items, settings.stream.seen, settings.stream.shown)
+
+
+async def join(store: Store, engine: Engine | None, parts: Mapping[str, UserState], limits: Limits) -> New:
+    """Add to what is stored of users what ``parts`` say of them, and of those for whom it counts too.
+
+    Nothing is written that is there already. Twice is as once, and whoever does it at the same time loses nothing.
+    ``engine``: the space that vectors are made in; without one there are none.
+    """
+    release, new, first = "" if engine is None else engine.id, {}, True
+    wanted = dict(parts)
+    for _ in range(TRIES):
+        stored = await _linked(store, wanted, release)
+        states = _states(stored, wanted, limits)
+        if first:
+            new = {user: _events(states[user]) - _events(stored[user].state) for user in parts}
+            first = False
+        changes = []
+        for place, (user, state) in enumerate(states.items()):
+            if (folded := _folded(engine, stored[user].state, state)) is not None:
+                changes.append((folded, stored[user].token))
+            if place % BREATH == BREATH - 1:
+                await asyncio.sleep(0)
+        done = await store.swap(changes, release)
+        lost = {state.user for (state, _), won in zip(changes, done, strict=True) if not won}
+        if not lost:
+            return new
+        # Where somebody was faster, again from what is stored now; whom it counts for too, by way of whom it came from.
+        wanted = {
+            user: parts.get(user, nothing(user))
+            for user, state in states.items()
+            if user in lost or not lost.isdisjoint(state.into)
+        }
+    raise RuntimeError(f"{len(lost)} users were changed by others {TRIES} times in a row")
+
+
+async def refresh(store: Store, engine: Engine, users: AsyncIterable[Sequence[str]], limits: Limits) -> int:
+    """Fold users, a chunk at a time, into the space of ``engine`` as far as they are not; how many were.
+
+    What version 1 kept of users as a release knew them is dropped: releases know that themselves.
+    """
+    written = 0
+    async for some in users:
+        for start in range(0, len(some), CHUNK):
+            wanted = set(some[start : start + CHUNK])
+            while wanted:
+                names = sorted(wanted)
+                changes = []
+                for stored in await store.load(names, engine.id):
+                    if stored.state is None:
+                        continue
+                    state = _since(stored.state, limits)
+                    if (folded := _folded(engine, stored.state, state)) is not None:
+                        changes.append((folded, stored.token))
+                done = await store.swap(changes, engine.id)
+                wanted = {state.user for (state, _), won in zip(changes, done, strict=True) if not won}
+                written += sum(done)
+    return written
+
+
+async def listed(users: Sequence[str]) -> AsyncIterator[Sequence[str]]:
+    """Users as :func:`refresh` takes them."""
+    yield users
+
+
+def _folded(engine: Engine | None, before: UserState | None, state: UserState) -> UserState | None:
+    """A state with its vector in the space of an engine; None where all of that is stored already."""
+    unchanged = before is not None and same(before, state)
+    if engine is None:
+        return None if unchanged else state
+    resolver: Resolver = engine.resolver
+    if resolver.fold is None:
+        return None if unchanged else state
+    vector = None if before is None or not same_deeds(before, state) else before.vector
+    if vector is not None and vector.shape == resolver.fold.items.shape[1:]:
+        return None if unchanged else replace(state, vector=vector)
+    taken = resolver.taken(state.user, state)
+    if not taken.taught:
+        return None if unchanged and (before is None or before.vector is None) else state
+    # One by one: a vector must come out the same to the bit, whoever else is in the batch.
+    return replace(state, vector=resolver.folded([taken])[0])
+
+
+def _since(state: UserState, limits: Limits) -> UserState:
+    """Without what has no mark: what an older program kept of a release."""
+    live = state.marks != 0
+    dated = state.seen_times != 0
+    if live.all() and dated.all():
+        return state
+    kept = {name: getattr(state, name)[live] for name in ("recent", "weights", "times", "marks")}
+    kept |= {name: getattr(state, name)[dated] for name in ("seen", "seen_times", "dropped")}
+    return joined([replace(state, vector=None, **kept)], limits)
+
+
+async def _linked(store: Store, wanted: Mapping[str, UserState], release: str) -> dict[str, Stored]:
+    """What is stored of users, and of those whom what they do counts for, and so on."""
+    found: dict[str, Stored] = {}
+    ask = set(wanted)
+    while ask:
+        names = sorted(ask)
+        found |= dict(zip(names, await store.load(names, release), strict=True))
+        into = {user for name in names for user in _into(found[name].state, wanted.get(name))}
+        ask = into - found.keys()
+    return found
+
+
+def _into(*states: UserState | None) -> set[str]:
+    return {user for state in states if state is not None for user in state.into}
+
+
+def _states(stored: Mapping[str, Stored], wanted: Mapping[str, UserState], limits: Limits) -> dict[str, UserState]:
+    """What is to be stored of each: what is, what is new, and what counts for them too."""
+    states = {}
+    for user, each in stored.items():
+        known = [state for state in (each.state, wanted.get(user)) if state is not None]
+        states[user] = joined([replace(known[0], user=user), *known[1:]] if known else [nothing(user)], limits)
+    sources = [user for user, state in states.items() if state.into]
+    changed = True
+    while changed:
+        # Until nothing moves: links may be chains, or rings.
+        changed = False
+        for source in sources:
+            told = replace(states[source], into=(), absorbed=())
+            for target in states[source].into:
+                reached = joined([states[target], told], limits)
+                if not same(reached, states[target]):
+                    states[target], changed = reached, True
+    return states
+
+
+def _events(state: UserState | None) -> frozenset[tuple[int, int]]:
+    if state is None:
+        return frozenset()
+    return frozenset(zip(state.recent.tolist(), state.marks.tolist(), strict=True))
