@@ -1,10 +1,13 @@
 """The archive: what comes out is what went in, once, whatever happened in between."""
 
 import asyncio
+import json
 import subprocess
 import sys
+import time
 from collections import Counter
 from datetime import date
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -228,3 +231,58 @@ def test_an_archiver_that_is_killed_loses_nothing_and_archives_nothing_twice(tmp
         row for path in (tmp_path / "archive").rglob("events*") for row in pq.ParquetFile(path).read().to_pylist()
     ]
     assert Counter(row["event_id"] for row in stored) == Counter(record.id for record in some)
+
+
+def recsys(folder, *words):
+    done = subprocess.run([sys.executable, "-m", "recsys", "log", *words], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout) if "--json" in words else done.stdout
+
+
+def test_the_command_archives_and_says_how_far_everybody_is_and_what_was_put_aside(tmp_path):
+    (tmp_path / "recsys.toml").write_text('[log]\nurl = "file:log"\narchive = "archive"\n')
+
+    async def story():
+        async with open_log(settings_of(tmp_path)) as log:
+            await log.append([event(NOON), event(NOON + DAY), event(NOON + 1, "bob")])
+            for entry in await log.read("speed", "me", 3, 0.0):
+                if entry.record.user == "bob":
+                    await log.bury("speed", entry, "no [sense]")
+                else:
+                    await log.acknowledge("speed", [entry.position])
+
+    asyncio.run(story())
+    told = recsys(tmp_path, "archive", "--once", "--json")
+    assert (told["archived"], told["trimmed"], told["waiting"]) == (3, 3, 0)
+    assert Path(told["folder"]) == tmp_path / "archive"
+    told = recsys(tmp_path, "status", "--json")
+    assert {name: told["groups"]["speed"][name] for name in ("length", "lag", "pending", "dead")} == {
+        "length": 0, "lag": 0, "pending": 0, "dead": 1,
+    }  # fmt: skip
+    assert told["archive"]["days"] == 2
+    assert told["archive"]["window"] == ["2024-10-04", "2024-10-05"]
+    assert told["archive"]["bytes"] > 0
+    (row,) = recsys(tmp_path, "dead", "--json")
+    assert (row["reason"], json.loads(row["record"])["user"]) == ("no [sense]", "bob")
+    assert "no [sense]" in recsys(tmp_path, "dead")
+    assert "archive has put nothing aside" in recsys(tmp_path, "dead", "archive")
+    assert "2 days, 2024-10-04 to 2024-10-05" in recsys(tmp_path, "status")
+
+
+def test_an_archiver_that_is_told_to_stop_finishes_what_it_has(tmp_path):
+    (tmp_path / "recsys.toml").write_text('[log]\nurl = "file:log"\narchive = "archive"\n')
+
+    async def story(some):
+        async with open_log(settings_of(tmp_path)) as log:
+            await log.append(some)
+
+    asyncio.run(story([event(NOON + number) for number in range(100)]))
+    command = [sys.executable, "-m", "recsys", "log", "archive"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as child:
+        while not (tmp_path / "log" / "groups" / "archive.json").exists():
+            assert child.poll() is None
+            time.sleep(0.05)
+        child.terminate()
+        assert "100 records archived" in child.communicate(timeout=60)[0]
+        assert child.returncode == 0
+    assert len(list(Archive(tmp_path / "archive").records())) == 100
