@@ -31,6 +31,7 @@ app.add_typer(tune.app)
 app.add_typer(data.app, name="data")
 app.add_typer(release.app, name="release")
 app.add_typer(stream.app, name="stream")
+app.add_typer(stream.app, name="stream")
 app.add_typer(log.app, name="log")
 app.add_typer(playlists.app, name="playlists")
 
