@@ -14,7 +14,7 @@ from typing import Any
 from fastapi import FastAPI, Response
 from fastapi.staticfiles import StaticFiles
 
-from api import changes, events, page, problems, recommend, routes
+from api import changes, events, page, playlists, problems, recommend, routes
 from api.live import Live
 from api.metrics import Measured
 from api.writing import Impressions, Writer
@@ -22,6 +22,9 @@ from recsys import __version__
 from recsys.activity import Limits
 from recsys.errors import LogError, StoreError
 from recsys.logs import EventLog
+from recsys.playlists.delivery import opened_shelf
+from recsys.playlists.editions import EditionStore
+from recsys.playlists.reading import Reader
 from recsys.settings import USUAL_KINDS, Settings
 from recsys.states import limits_of, refresh
 from recsys.stores import Store
@@ -46,11 +49,12 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_store() as store, open_log() as events_log:
+        async with open_store() as store, open_log() as events_log, opened_shelf(settings.state) as shelf:
             writer = Writer(events_log)
             impressions = Impressions(writer, settings.log.impressions)
             app.state.store, app.state.writer, app.state.impressions = store, writer, impressions
             limits = limits_of(settings)
+            app.state.playlists = Reader(EditionStore(settings.playlists.folder), shelf)
             await live.follow()
             await _catch_up(live, store)
             # Several tasks, so that a store that hangs does not keep a new release waiting, nor filling it an item.
@@ -78,6 +82,7 @@ def create_app(
     app.include_router(events.router)
     app.include_router(routes.router)
     app.include_router(changes.router)
+    app.include_router(playlists.router)
     if serve.page:
         app.include_router(page.router)
         app.mount("/", Fresh(directory=WEB, html=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 import numpy as np
@@ -97,6 +97,10 @@ class Live:
             if self.current is not None:
                 self.current = await asyncio.to_thread(self.current.amended, changes, found.mark)
             self._changes, self._mark = {**self._changes, **changes}, found.mark
+
+    def deleted(self, items: Iterable[str]) -> set[str]:
+        """Those of these items that were deleted, whichever release knew them."""
+        return {item for item in items if self._changes.get(item, NOTHING) is None}
 
     @property
     def _id(self) -> str | None:

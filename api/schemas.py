@@ -351,6 +351,29 @@ class SimilarToSeveral(BaseModel):
     request_id: str = Field(examples=["5f3a9c0e7b1d4a26"])
 
 
+class PlaylistItem(BaseModel):
+    """One place of a playlist."""
+
+    item_id: str = Field(examples=["174"])
+    position: int = Field(examples=[1], description="From 1.")
+    score: float = Field(examples=[0.0164], description="Falls with the position; comparable within one list only.")
+    sources: list[str] = Field(examples=[["nearest"]], description="Who proposed the item.")
+    because: str | None = Field(examples=["50"], description="The item of their own history that it is nearest to.")
+
+
+class PlaylistAnswer(BaseModel):
+    """A user's playlist of a week."""
+
+    user_id: str = Field(examples=["196"])
+    week: str = Field(examples=["2026-W48"])
+    edition: str = Field(examples=["2026-W48.2"], description="The week, and the number of a correction.")
+    release: str = Field(examples=["2026-11-23T02-47-10"], description="The release that it was made from.")
+    level: str = Field(examples=["personal"])
+    available_from: str = Field(examples=["2026-11-23T00:00:00+00:00"])
+    items: list[PlaylistItem]
+    reason: str | None = Field(examples=[None], description="Why there is no item.")
+
+
 class CurrentRelease(BaseModel):
     """The release that answers."""
 
