@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from fastapi import Request, Response
+from prometheus_client import Counter, Histogram
 from pydantic_core import to_json
 
 from api.metrics import METRICS
@@ -64,13 +65,13 @@ def content_of(
     count = int(found.filled[place].sum())
     ids = engine.items.ids(found.rows[place, :count])
     # Never the model's own: inner products would give the vectors away to whoever asks often enough.
-    scores, sources = [1 / (RANK_CONSTANT + given + rank) for rank in range(1, count + 1)], ranked.sources(place)
+    scores, sources = _scores(given, count), ranked.sources(place)
     parts = [*degraded, *ranked.degraded]
-    METRICS.levels.labels(surface, ranked.levels[place]).inc()
+    _level(surface, ranked.levels[place]).inc()
     for part in parts:
         METRICS.degraded.labels(part).inc()
     items: list[dict[str, Any]] = [
-        {"item_id": ids[slot], "rank": given + slot + 1, "score": round(scores[slot], 6), "sources": sources[slot]}
+        {"item_id": ids[slot], "rank": given + slot + 1, "score": scores[slot], "sources": sources[slot]}
         for slot in range(count)
     ]
     if explain:
@@ -129,8 +130,25 @@ def note(impressions: Impressions, query: Query, ranked: Ranked, place: int, con
 def timed(surface: str, seconds: Mapping[str, float]) -> str:
     """The stages of an answer as the Server-Timing header has them, in milliseconds; counted as well."""
     for stage, took in seconds.items():
-        METRICS.stages.labels(surface, stage).observe(took)
+        _stage(surface, stage).observe(took)
     return ", ".join(f"{_token(stage)};dur={1000 * took:.3f}" for stage, took in seconds.items())
+
+
+@lru_cache(maxsize=256)
+def _scores(given: int, count: int) -> Sequence[float]:
+    """What a list is said to be scored by behind so many items: the place."""
+    return [round(1 / (RANK_CONSTANT + given + rank), 6) for rank in range(1, count + 1)]
+
+
+# Looking a counter up by its labels takes as long as counting.
+@lru_cache(maxsize=256)
+def _level(surface: str, level: str) -> Counter:
+    return METRICS.levels.labels(surface, level)
+
+
+@lru_cache(maxsize=1024)
+def _stage(surface: str, stage: str) -> Histogram:
+    return METRICS.stages.labels(surface, stage)
 
 
 @lru_cache(maxsize=256)

@@ -101,8 +101,8 @@ class Answer:
     def sources(self, query: int) -> list[list[str]]:
         """For each slot of one query, the sources that proposed its item."""
         signals = self.candidates.signals.items()
-        said = {name: ~np.isnan(signal[query]) for name, signal in signals if name != PROPENSITY}
-        return [[name for name, proposed in said.items() if proposed[slot]] for slot in range(self.candidates.shape[1])]
+        said = [(name, (~np.isnan(signal[query])).tolist()) for name, signal in signals if name != PROPENSITY]
+        return [[name for name, proposed in said if proposed[slot]] for slot in range(self.candidates.shape[1])]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
