@@ -45,7 +45,8 @@ class Stage:
 def stages_of(surface: Surface, without: Surface | None = None) -> tuple[Stage, ...]:
     """The stages of a surface, the whole last; ``without``: what is served if its ranker is not good enough.
 
-    None has a time budget: what there is no time for depends on the machine.
+    Where everybody gets the ladder, its sources are those that stand alone. None has a time budget: what there is no
+    time for depends on the machine.
     """
     whole = surface.model_copy(update={"budget_ms": None})
     ordered = _bare(whole)
@@ -53,7 +54,7 @@ def stages_of(surface: Surface, without: Surface | None = None) -> tuple[Stage, 
     by_rank = Line.model_validate({"name": "reciprocal-rank", **_pool(fused.fusion)})
     found = [
         Stage(f"{line.called} alone", "source", fused.model_copy(update={"sources": (line,), "fusion": by_rank}))
-        for line in fused.sources
+        for line in fused.sources or fused.ladder
     ]
     if len(fused.sources) > 1:
         found.append(Stage(RANK_FUSION, "fusion", fused.model_copy(update={"fusion": by_rank})))

@@ -19,7 +19,7 @@ from recsys.comparison import jackknife, loss
 from recsys.datasets import DATASETS
 from recsys.errors import SettingsError
 from recsys.interactions import interactions_of
-from recsys.pipeline import Line, Recommender, unseen
+from recsys.pipeline import Line, Recommender, Surface, unseen
 from recsys.ranking import Card, Ranker
 from recsys.retrieval import Parts, Query
 from recsys.settings import Kind
@@ -126,6 +126,8 @@ def test_the_stages_of_a_surface_end_in_the_whole():
         assert (surface.steps, surface.budget_ms) == ((), None)
         assert (surface.ranker is None) == (name != "ranker")
     assert [stage.name for stage in stages_of(unseen(SOURCES[0]))] == ["nearest alone", "whole"]
+    ladder = Surface(sources=(), filters=(Line(name="seen"),), ladder=(Line(name="popular"),))
+    assert [stage.name for stage in stages_of(ladder)] == ["popular alone", "whole"]
 
 
 def test_every_stage_has_the_figures_that_are_worked_out_by_hand():
