@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from recsys.activity import Limits, joined, nothing, same, same_deeds
 from recsys.assembly import Engine
 from recsys.settings import Settings
@@ -20,7 +22,7 @@ TRIES = 1000
 """How often somebody else may be faster before something must be wrong."""
 
 New = Mapping[str, frozenset[tuple[int, int]]]
-"""User → item key and mark of each event that is kept now and was not before."""
+"""User → item key and mark of each event that was not known before."""
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -40,7 +42,7 @@ async def join(store: Store, engine: Engine | None, parts: Mapping[str, UserStat
         stored = await _linked(store, wanted, release)
         states = _states(stored, wanted, limits)
         if first:
-            new = {user: _events(states[user]) - _events(stored[user].state) for user in parts}
+            new = {user: _new(part, stored[user].state, limits) for user, part in parts.items()}
             first = False
         changes = []
         for place, (user, state) in enumerate(states.items()):
@@ -155,7 +157,13 @@ def _states(stored: Mapping[str, Stored], wanted: Mapping[str, UserState], limit
     return states
 
 
-def _events(state: UserState | None) -> frozenset[tuple[int, int]]:
-    if state is None:
-        return frozenset()
-    return frozenset(zip(state.recent.tolist(), state.marks.tolist(), strict=True))
+def _new(part: UserState, before: UserState | None, limits: Limits) -> frozenset[tuple[int, int]]:
+    """The events that nobody has told before; of one older than all that are kept nobody can tell, so it is none."""
+    pairs = zip(part.recent.tolist(), part.marks.tolist(), strict=True)
+    if before is None:
+        return frozenset(pairs)
+    known = set(zip(before.recent.tolist(), before.marks.tolist(), strict=True))
+    oldest = before.times[-1] if len(before.times) >= limits.recent else np.iinfo(np.int64).min
+    return frozenset(
+        pair for pair, time in zip(pairs, part.times.tolist(), strict=True) if time > oldest and pair not in known
+    )
