@@ -92,10 +92,15 @@ class Data(Section):
     """Where the events come from: a public data set by name, or files."""
 
     dataset: str | None = None
-    """A name of ``recsys data list``. Neither this nor ``events``: ml-100k."""
+    """A name of ``recsys data list``. Neither this nor ``events`` nor ``archive``: ml-100k."""
     events: tuple[Path, ...] = ()
     """CSV, Parquet or JSON Lines, by suffix (``.csv .tsv .parquet .jsonl .ndjson``, also ``.gz``)."""
     items: tuple[Path, ...] = ()
+    archive: Path | bool = False
+    """Learn from the archive of the log too: true for the folder of ``log.archive``, or another one.
+
+    With neither ``dataset`` nor ``events``: from the archive alone.
+    """
     event_columns: EventColumns = EventColumns()
     item_columns: ItemColumns = ItemColumns()
     kinds: dict[str, Kind] = Field(default_factory=dict)
@@ -120,8 +125,8 @@ class Data(Section):
     def _one_source(self) -> Self:
         if self.dataset and self.events:
             raise ValueError("give `dataset` or `events`, not both")
-        if self.items and not self.events:
-            raise ValueError("`items` needs `events`: a data set brings its own items")
+        if self.items and not self.events and (self.dataset or not self.archive):
+            raise ValueError("`items` needs `events` or `archive`: a data set brings its own items")
         return self
 
 
@@ -383,6 +388,7 @@ def load_settings(path: Path | None, environ: Mapping[str, str] = os.environ) ->
         update={
             "events": tuple(folder / file for file in settings.data.events),
             "items": tuple(folder / file for file in settings.data.items),
+            "archive": _archive(settings, folder),
         }
     )
     content = settings.content
@@ -411,6 +417,12 @@ def load_settings(path: Path | None, environ: Mapping[str, str] = os.environ) ->
             ),
         }
     )
+
+
+def _archive(settings: Settings, folder: Path) -> Path | bool:
+    """The folder that ``data.archive`` means; False if none."""
+    chosen = settings.data.archive
+    return chosen and folder / (settings.log.archive if chosen is True else chosen)
 
 
 def _log_url(url: str | None, folder: Path) -> str | None:

@@ -15,6 +15,7 @@ from recsys.datasets import Log, load
 from recsys.events import read_events, read_items
 from recsys.settings import USUAL_KINDS, Data
 from recsys.vocabulary import Vocabulary
+from training.archived import nothing_but_the_archive, with_archive
 from training.progress import Watcher
 
 DEFAULT_DATASET = "ml-100k"
@@ -29,18 +30,14 @@ def read_log(
     quarantine: Path | None = None,
     barred: Barred | None = None,
 ) -> Log:
-    """The public data set or the files that ``[data]`` names, validated.
+    """What :func:`read` gives, validated.
 
     ``quarantine``: where bad rows of the events are written, so that the rest can be learned from; those of the
     items go beside it, named ``….items``. DataRefused with the table of what is wrong otherwise. ``barred``: of whom
     nothing is learned up to a time.
     """
     with watcher.stage("read"):
-        if data.events:
-            log = Log(data.events[0].stem, read_events(data), read_items(data), {})
-        else:
-            log = load(data.dataset or DEFAULT_DATASET, environ)
-        log = replace(log, kinds={**USUAL_KINDS, **log.kinds, **data.kinds})
+        log = read(data, environ, watcher)
     with watcher.stage("validate"):
         items = log.items
         if items is not None:
@@ -51,6 +48,21 @@ def read_log(
     if barred:
         events = _without(events, barred, watcher)
     return replace(log, events=events, items=items)
+
+
+def read(data: Data, environ: Mapping[str, str], watcher: Watcher) -> Log:
+    """The public data set or the files that ``[data]`` names, with the archive of the log if that is wanted."""
+    if data.archive is True:
+        raise ValueError("data.archive is true: only settings that were loaded say which folder that is")
+    if data.events:
+        log = Log(data.events[0].stem, read_events(data), read_items(data), {})
+    elif data.archive and data.dataset is None:
+        log = nothing_but_the_archive(read_items(data))
+    else:
+        log = load(data.dataset or DEFAULT_DATASET, environ)
+    if data.archive:
+        log = with_archive(log, data.archive, watcher)
+    return replace(log, kinds={**USUAL_KINDS, **log.kinds, **data.kinds})
 
 
 def _without(events: pd.DataFrame, barred: Barred, watcher: Watcher) -> pd.DataFrame:

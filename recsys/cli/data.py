@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from recsys.cli.options import AsJson, ConfigOption, extra, print_json, settings_of
+from recsys.settings import Data
 
 app = typer.Typer(help="Public data sets, and the validation of your own.", no_args_is_help=True)
 
@@ -61,17 +62,12 @@ def data_check(
     """Validate a log and its catalogue; exit code 1 and a table of what is wrong if anything is."""
     with extra("train"):
         from recsys import validation
-        from recsys.datasets import load
-        from recsys.events import read_events, read_items
-        from training.data import DEFAULT_DATASET
+        from training.data import read
+        from training.progress import Terminal, Unwatched
 
-    data = settings_of(config).data
-    if name is None and data.events:
-        events, items = read_events(data), read_items(data)
-    else:
-        log = load(name or data.dataset or DEFAULT_DATASET, os.environ)
-        events, items = log.events, log.items
-    checked = validation.check(events, items, datetime.now(UTC))
+    watcher = Unwatched() if as_json else Terminal(Console(stderr=True))
+    log = read(settings_of(config).data if name is None else Data(dataset=name), os.environ, watcher)
+    checked = validation.check(log.events, log.items, datetime.now(UTC))
     findings = [found for found in (checked.events, checked.items) if found]
     if as_json:
         print_json(
