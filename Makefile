@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+ROUNDS ?= 5
 
-.PHONY: help setup demo test large gpu check lint types format docs bench clean
+.PHONY: help setup demo test large soak gpu check lint types format docs bench clean
 
 help:            ## this list
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -19,6 +20,9 @@ test: $(VENV)/.dev  ## all tests with branch coverage; ARGS=tests/test_api.py fo
 
 large: $(VENV)/.dev  ## the tests at a million items that take minutes each; some 20 minutes, 4 GB
 	$(BIN)/python -m pytest -m large -v $(ARGS)
+
+soak: $(VENV)/.dev  ## what the stream must survive, again and again; ROUNDS=50 for longer, some minutes each
+	RECSYS_SOAK=$(ROUNDS) $(BIN)/python -m pytest -m soak -v --no-cov $(ARGS)
 
 gpu: $(VENV)/.dev  ## the tests that need an NVIDIA GPU and a torch that sees it; under a minute
 	$(BIN)/python -m pytest -m gpu -v $(ARGS)
