@@ -148,7 +148,7 @@ def test_the_options_of_a_net_do_what_they_say(options):
 
 
 def test_a_map_that_does_not_exist_is_refused_with_the_choices():
-    with pytest.raises(SettingsError, match=r"unknown map 'rigde', choose one of contrastive, mlp, none, ridge"):
+    with pytest.raises(SettingsError, match=r"unknown map 'rigde', choose one of auto, contrastive, mlp, none, ridge"):
         mapper_of({"name": "rigde"})
     with pytest.raises(SettingsError, match=r"ridge: regularisation: unknown key"):
         mapper_of({"regularisation": 1})

@@ -62,6 +62,7 @@ MAPS: Table[type[Mapper]] = Table(
         "ridge": "training.maps.ridge:Ridge",
         "mlp": "training.maps.mlp:Mlp",
         "contrastive": "training.maps.contrastive:Contrastive",
+        "auto": "training.maps.auto:Auto",
         "none": "training.maps.nothing:Nothing",
     },
     extra="train",

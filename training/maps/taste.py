@@ -73,6 +73,13 @@ class Taste:
         places = np.where(known, np.cumsum(known) - 1, -1).astype(np.int64)
         return cls(fold, History.of(data), places)
 
+    def among(self, rows: Int64) -> Taste:
+        """The same for a map that learns from some of the items alone: ``rows``, int64 (k,), of those it had."""
+        turns = np.full(int(self.places.max(initial=-1)) + 2, -1, np.int64)
+        turns[rows] = np.arange(len(rows))
+        # the last one is what -1 comes to
+        return Taste(self.fold, self.history, turns[self.places])
+
     def halves(self, rng: np.random.Generator) -> Halves:
         """Histories parted at random; users of whom nothing is left to make a vector of are left out."""
         history = self.history
