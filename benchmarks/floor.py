@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urlsplit
@@ -59,16 +60,18 @@ def _searches(engine: Engine, rows: np.ndarray) -> dict[str, float]:
     seen = int(np.median(np.diff(engine.users.history.indptr)))
     starts = engine.users.history.indptr[rows]
     for line in engine.surfaces[HOME].sources:
-        name = (line.model_extra or {}).get("index")
+        options = line.model_extra or {}
+        name, wanted = options.get("index"), depth + seen
         if line.name == "nearest" and name and engine.users.vectors is not None:
             vectors = engine.users.vectors[rows][:, None]
         elif line.name == "similar-to-recent" and engine.directions is not None:
-            name, last = SIMILAR_INDEX, int((line.model_extra or {}).get("last", 5))
+            name, last = SIMILAR_INDEX, int(options.get("last", 5))
+            wanted = int(options.get("each", 0)) or wanted
             vectors = engine.directions[np.array([engine.users.history.rows[start : start + last] for start in starts])]
         else:
             continue
-        searched = engine.indexes[name]
-        found[f"search_{line.called}"] = _median(lambda some, of=searched: of.search(some, depth + seen), vectors)
+        search = partial(engine.indexes[name].search, k=wanted)
+        found[f"search_{line.called}"] = _median(search, vectors)
     return found
 
 
