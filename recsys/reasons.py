@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from recsys.arrays import Float32, Float64, Int32
-from recsys.assembly import Engine
+from recsys.assembly import USUAL, Engine
 from recsys.candidates import Candidates
 from recsys.features import FEATURES
 from recsys.folding import Explains
@@ -124,7 +124,7 @@ def shares(told: Float64) -> Float64:
 def _explaining(engine: Engine, surface: str, query: Query) -> Mapping[str, Explains | ItemLists]:
     """The sources of a surface that can say what a history adds, under what they are called."""
     found: dict[str, Explains | ItemLists] = {}
-    for line in engine.surfaces[surface].sources:
+    for line in {**USUAL, **engine.surfaces}[surface].sources:
         options, fold = line.model_extra or {}, engine.resolver.fold
         if line.name == "item-item":
             found[line.called] = engine.lists[options["lists"]]

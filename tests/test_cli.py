@@ -93,7 +93,7 @@ def test_the_demo_trains_serves_asks_and_stops(tmp_path):
     done = recsys("demo", "--once", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lists = json.loads(done.stdout)["lists"]
-    assert [answer["level"] for answer in lists] == ["personal"] * 4 + ["popular"]
+    assert [answer["level"] for answer in lists] == ["personal"] * 4 + ["trending"]
     assert all(len(answer["items"]) == 5 for answer in lists)
 
 

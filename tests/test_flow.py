@@ -154,7 +154,7 @@ def test_without_any_store_everybody_is_answered_from_the_release(own, serve, co
     with serve(own) as (address, _), httpx.Client(base_url=address) as client:
         known, unknown = recommend(client, "196").json(), recommend(client, "nobody").json()
         assert (known["level"], known["degraded"]) == ("personal", ["user-state"])
-        assert (unknown["level"], unknown["degraded"]) == ("popular", ["user-state"])
+        assert (unknown["level"], unknown["degraded"]) == ("trending", ["user-state"])
         assert client.get("/readyz").json()["degraded"] == ["user-state"]
         assert 'recsys_degraded_total{part="user-state"}' in client.get("/metrics").text
 

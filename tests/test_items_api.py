@@ -118,7 +118,7 @@ def test_interests_are_kept_for_anybody_and_beside_what_was_learned(client):
         # The release of this test has no encoder that could.
         assert answer.json()["understood"] is False
     assert items(client.get("/recommend", params={"user_id": "196"})) == known
-    assert client.get("/recommend", params={"user_id": "somebody/new"}).json()["level"] == "popular"
+    assert client.get("/recommend", params={"user_id": "somebody/new"}).json()["level"] == "trending"
     assert client.put("/users/196", json={"interests": []}).status_code == 200
 
 

@@ -143,7 +143,7 @@ def test_who_names_what_it_is_about_is_offered_it(address):
     stored = httpx.put(f"{address}/users/newcomer", json={"interests": ["toy", "Woody", "Buzz Lightyear"]})
     assert stored.json()["understood"] is True
     assert ids(httpx.get(f"{address}/recommend?user_id=newcomer&k=5")) == ids(answer)
-    assert recommended(address, interests=["qwertyuiop"], k=5).json()["level"] == "popular"
+    assert recommended(address, interests=["qwertyuiop"], k=5).json()["level"] == "trending"
 
 
 def test_what_says_nothing_is_nowhere_but_in_the_catalogue(address):

@@ -61,7 +61,7 @@ def test_an_id_that_nobody_bears_is_answered_from_the_ladder(opened):
     expect(page.locator("#list-body .badge")).to_have_text("personal")
     page.get_by_label("User id").fill("somebody new")
     page.get_by_role("button", name="Show").click()
-    expect(page.locator("#list-body .badge")).to_have_text("popular")
+    expect(page.locator("#list-body .badge")).to_have_text("trending")
     expect(page.locator("#history-note")).to_have_text("unknown user")
     expect(page.locator("#list-body .item")).to_have_count(20)
 
@@ -84,7 +84,7 @@ def test_similar_items_open_and_close(opened):
 def test_an_anonymous_history_is_built_by_clicking(opened):
     page = opened()
     page.get_by_role("button", name="Anonymous visitor").click()
-    expect(page.locator("#list-body .badge")).to_have_text("popular")
+    expect(page.locator("#list-body .badge")).to_have_text("trending")
     for name in ("Star Wars", "Return of the Jedi"):
         page.get_by_label("Find items").fill(name)
         page.get_by_role("button", name=f"Add {name}", exact=True).first.click()
@@ -96,7 +96,7 @@ def test_an_anonymous_history_is_built_by_clicking(opened):
     page.locator("#history-body").get_by_role("button", name="Remove Star Wars").click()
     expect(page.locator("#history-note")).to_have_text("1 item")
     page.get_by_role("button", name="Clear").click()
-    expect(page.locator("#list-body .badge")).to_have_text("popular")
+    expect(page.locator("#list-body .badge")).to_have_text("trending")
 
 
 def test_the_address_says_what_is_shown_and_survives_a_reload(opened):
@@ -209,6 +209,75 @@ def test_a_problem_document_is_shown_in_words(opened):
     page = opened("#user=196&similar=no-such-item", expected=[404])
     expect(page.locator("#similar-body").get_by_role("alert")).to_contain_text("does not know item 'no-such-item'")
     expect(page.locator("#list-body .item")).to_have_count(20)
+
+
+def test_a_surface_is_chosen_and_stands_in_the_address(opened):
+    page = opened("#user=405")
+    expect(page.get_by_label("Surface")).to_have_value("home")
+    expect(page.locator("#surface option")).to_have_text(["home", "popular", "trending"])
+    before = titles(page, "list")
+    page.get_by_label("Surface").select_option("trending")
+    expect(page.locator("#list-note")).to_have_text("for user 405, on trending")
+    expect(page.locator("#list-body .badge")).to_have_text("trending")
+    expect(page.locator("#list-body .sources").first).to_contain_text("trending")
+    assert titles(page, "list") != before
+    assert page.url.endswith("#user=405&surface=trending")
+    page.get_by_role("button", name=re.compile("^User 13,")).click()
+    expect(page.locator("#list-note")).to_have_text("for user 13, on trending")
+    page.go_back()
+    page.go_back()
+    expect(page.locator("#list-note")).to_have_text("for user 405")
+    expect(page.get_by_label("Surface")).to_have_value("home")
+    assert titles(page, "list") == before
+
+
+def test_a_surface_that_there_is_not_is_said(opened):
+    page = opened("#user=405&surface=emial", expected=[404])
+    expect(page.locator("#list-body").get_by_role("alert")).to_contain_text(
+        "unknown surface 'emial', choose one of home, popular, similar, trending"
+    )
+    page.get_by_label("Surface").select_option("home")
+    expect(page.locator("#list-body .item")).to_have_count(20)
+
+
+def test_each_item_says_which_of_the_history_put_it_there(opened):
+    page = opened("#anonymous=50,174&k=5")
+    expect(page.locator("#list-body .because")).to_have_count(5)
+    for text in page.locator("#list-body .because").all_inner_texts():
+        assert text.startswith("because of ")
+        assert set(text.removeprefix("because of ").split(" · ")) <= {"Star Wars", "Raiders of the Lost Ark"}
+    page = opened("#user=nobody")
+    expect(page.locator("#list-body .item")).to_have_count(20)
+    expect(page.locator("#list-body .because")).to_have_count(0)
+
+
+def test_without_a_history_to_name_the_features_of_the_ranker_are(opened):
+    def ranked(route):
+        answer = route.fetch()
+        content = answer.json()
+        content["items"][0]["because"] = []
+        content["items"][0]["features"] = [
+            {"feature": "age", "about": "Days since somebody first took it", "share": -0.6},
+            {"feature": "trend", "about": "The share <b>lately</b>", "share": 0.4},
+        ]
+        route.fulfill(response=answer, json=content)
+
+    page = opened("#user=405&k=5", routes={"**/recommend?*": ranked})
+    first = page.locator("#list-body .item").first.locator(".because")
+    expect(first).to_have_text("raised by trend")
+    expect(first).to_have_attribute("title", "The share <b>lately</b>")
+
+
+def test_the_time_of_each_stage_is_the_servers_own(opened, address):
+    page = opened("#user=405")
+    expect(page.locator("#list-body .words")).to_contain_text("state")
+    with page.expect_response("**/recommend?*") as answered:
+        page.get_by_role("button", name="Show").click()
+    told = answered.value.header_value("server-timing")
+    stages = [part.strip().split(";dur=")[0] for part in told.split(",")]
+    expect(page.locator("#list-body .spent span")).to_have_count(len(stages))
+    words = page.locator("#list-body .words").text_content().removeprefix("milliseconds by stage: ")
+    assert [part.split()[0] for part in words.split(" · ")] == stages
 
 
 def test_a_broken_gateway_is_said_and_survived(opened):

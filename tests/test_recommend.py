@@ -298,6 +298,12 @@ def test_a_ranked_list_says_what_moved_its_items(client, engine):
     assert "features" not in asked(client, "196")["items"][0]
 
 
+@pytest.mark.parametrize("surface", ["trending", "popular"])
+def test_a_list_for_everybody_has_no_reasons(client, surface):
+    body = asked(client, "196", surface=surface, explain="true", k=3)
+    assert [item["because"] for item in body["items"]] == [[]] * 3
+
+
 def test_shares_are_those_of_the_exact_contributions(client, engine):
     body = asked(client, "22", explain="true", k=5)
     (state,) = engine.users.find(["22"])

@@ -25,7 +25,16 @@ function elapsed(url, start) {
     : performance.now() - start;
 }
 
-/** The answer's content and the milliseconds from the question to its last byte. Problem if there is none. */
+/** The stages of an answer as its Server-Timing header names them: [{ stage, ms }], in their order. */
+function stagesOf(header) {
+  return (header ?? "")
+    .split(",")
+    .map((part) => part.trim().match(/^([^;]+);dur=([\d.]+)$/))
+    .filter(Boolean)
+    .map(([, stage, ms]) => ({ stage, ms: Number(ms) }));
+}
+
+/** The answer's content, its stages, and the milliseconds from the question to its last byte. Problem if there is none. */
 async function ask(path, signal, options = {}) {
   const start = performance.now();
   let response;
@@ -45,7 +54,7 @@ async function ask(path, signal, options = {}) {
     throw new Problem(`${response.status} ${response.statusText}`, "The answer is not JSON.");
   }
   if (!response.ok) throw new Problem(`${content.status} ${content.title}`, content.detail, content.errors);
-  return { ...content, milliseconds };
+  return { ...content, milliseconds, stages: stagesOf(response.headers.get("Server-Timing")) };
 }
 
 export const release = (signal) => ask("releases/current", signal);
@@ -53,7 +62,8 @@ export const users = (prefix, limit, signal) => ask(`page/users?prefix=${q(prefi
 export const history = (user, signal) => ask(`page/users/${q(user)}/history?limit=100`, signal);
 export const search = (text, limit, signal) => ask(`page/items?q=${q(text)}&limit=${limit}`, signal);
 export const similar = (item, k, signal) => ask(`items/${q(item)}/similar?k=${q(k)}`, signal);
-export const recommend = (user, k, signal) => ask(`recommend?user_id=${q(user)}&k=${q(k)}`, signal);
+export const recommend = (user, surface, k, signal) =>
+  ask(`recommend?user_id=${q(user)}&k=${q(k)}&surface=${q(surface)}&explain=true`, signal);
 
 const json = (method, content) => ({
   method,
@@ -62,8 +72,10 @@ const json = (method, content) => ({
 });
 
 /** A list for a visitor of whom only ``items``, newest first, and what they named is known. */
-export const recommendAnonymous = (items, interests, k, signal) =>
-  ask("recommend", signal, json("POST", { history: items.map((item_id) => ({ item_id })), interests, k: Number(k) }));
+export const recommendAnonymous = (items, interests, surface, k, signal) => {
+  const history = items.map((item_id) => ({ item_id }));
+  return ask("recommend", signal, json("POST", { history, interests, surface, k: Number(k), explain: true }));
+};
 
 /** Describe an item, known or new. */
 export async function put(item, description) {

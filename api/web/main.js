@@ -1,6 +1,6 @@
 // The page itself: the address says what to show, each pane asks for its part of it, clicks change the address.
 import * as api from "./api.js";
-import { change, read } from "./state.js";
+import { change, DEFAULT_SURFACE, read } from "./state.js";
 import { degraded, empty, h, milliseconds, number, plural, problem, provenance, rows, title } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
@@ -63,10 +63,14 @@ function options(state) {
 async function showList(state) {
   await pane("list", async (signal) => {
     const answer = state.anonymous
-      ? await api.recommendAnonymous(state.anonymous, state.interests, state.k, signal)
-      : await api.recommend(state.user, state.k, signal);
-    const described = await api.describe(answer.items.map((item) => item.item_id), answer.release, signal);
-    const items = answer.items.map((item, place) => ({ ...described[place], ...item }));
+      ? await api.recommendAnonymous(state.anonymous, state.interests, state.surface, state.k, signal)
+      : await api.recommend(state.user, state.surface, state.k, signal);
+    const named = answer.items.flatMap((item) => [item, ...(item.because ?? [])]).map((item) => item.item_id);
+    const about = new Map((await api.describe(named, answer.release, signal)).map((item) => [item.item_id, item]));
+    const items = answer.items.map((item) => {
+      const because = (item.because ?? []).map((why) => ({ ...about.get(why.item_id), ...why }));
+      return { ...about.get(item.item_id), ...item, because };
+    });
     const whom = state.anonymous ? "an anonymous visitor" : `user ${state.user}`;
     $("said").textContent =
       `${plural(items.length, "recommendation")} for ${whom}, level ${answer.level}, ${milliseconds(answer.milliseconds)}`;
@@ -75,7 +79,7 @@ async function showList(state) {
         ...provenance(answer, { withLadder: true }),
         items.length ? rows(items, options(state)) : empty("Every item has been seen: nothing is left to recommend."),
       ],
-      about: `for ${whom}`,
+      about: state.surface === DEFAULT_SURFACE ? `for ${whom}` : `for ${whom}, on ${state.surface}`,
     };
   });
 }
@@ -154,6 +158,7 @@ function showControls(state) {
   $("history-title").textContent = anonymous ? "Your history" : "History";
   if (!anonymous && document.activeElement !== $("user")) $("user").value = state.user ?? "";
   if (document.activeElement !== $("interests")) $("interests").value = state.interests.join(", ");
+  showSurfaces(state.surface);
   const ks = KS.includes(state.k) ? KS : [...KS, state.k];
   $("k").replaceChildren(...ks.map((k) => h("option", { value: k, selected: k === state.k }, `${k} items`)));
   for (const chip of $("suggestions").querySelectorAll("button")) {
@@ -162,6 +167,14 @@ function showControls(state) {
   for (const item of document.querySelectorAll(".item")) {
     item.toggleAttribute("data-current", item.dataset.id === state.similar);
   }
+}
+
+let surfaces = [DEFAULT_SURFACE]; // those that the release answers by
+
+/** Offer the surfaces; the one that is asked for also where the release does not have it. */
+function showSurfaces(chosen) {
+  const names = surfaces.includes(chosen) ? surfaces : [...surfaces, chosen];
+  $("surface").replaceChildren(...names.map((name) => h("option", { value: name, selected: name === chosen }, name)));
 }
 
 /** Show the state; ask again only for what has changed, or for everything if ``again``. */
@@ -173,7 +186,7 @@ async function show({ again = false } = {}) {
   const changed = (...names) => again || names.some((name) => String(state[name]) !== String(before[name]));
   const whom = changed("user", "anonymous");
   await Promise.all([
-    (whom || changed("interests", "k")) && showList(state),
+    (whom || changed("interests", "surface", "k")) && showList(state),
     whom && showHistory(state),
     whom && showFound(state),
     (changed("similar", "k") || (state.similar && Boolean(state.anonymous) && whom)) && showSimilar(state),
@@ -192,6 +205,10 @@ async function begin() {
 async function showRelease() {
   const release = await api.release();
   const { users, items, dimensions } = release;
+  // Those that answer about an item are asked for by clicking on one.
+  const others = release.surfaces.filter((name) => name !== DEFAULT_SURFACE && name !== "similar");
+  surfaces = [DEFAULT_SURFACE, ...others];
+  showSurfaces(read().surface);
   $("release").textContent = `${plural(users, "user")} · ${plural(items, "item")} · ${plural(dimensions, "dimension")}`;
 }
 
@@ -309,6 +326,7 @@ $("interests").addEventListener(
   "input",
   typing(async () => change({ interests: byCommas($("interests").value) })),
 );
+$("surface").addEventListener("change", () => change({ surface: $("surface").value }));
 $("k").addEventListener("change", () => change({ k: $("k").value }));
 $("clear").addEventListener("click", () => change({ anonymous: [] }));
 $("close").addEventListener("click", closeSimilar);

@@ -20,7 +20,7 @@ export const plural = (value, one, many = `${one}s`) => `${number(value)} ${valu
 export const milliseconds = (value) => `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
 export const title = (item) => String(item.title ?? item.item_id);
 
-const NOT_FACTS = new Set(["item_id", "title", "time", "rank", "score", "sources", "year", "new_item", "vector"]);
+const NOT_FACTS = new Set(["item_id", "title", "time", "rank", "score", "sources", "year", "new_item", "vector", "because", "features", "share"]);
 
 /** Sorts what a catalogue happens to know of an item: short facts, lists of labels, one longer text. */
 function known(item) {
@@ -54,6 +54,15 @@ function attributes({ facts, labels }) {
   );
 }
 
+/** What of the history, or else of what the ranker saw, put an item there; the strongest two or three. */
+function reasons({ because = [], features = [] }) {
+  if (because.length) return h("span", { class: "because" }, `because of ${because.map(title).join(" · ")}`);
+  const raised = features.filter(({ share }) => share > 0).slice(0, 2);
+  if (!raised.length) return null;
+  return h("span", { class: "because", title: raised.map(({ about }) => about).join(" · ") },
+    `raised by ${raised.map(({ feature }) => feature).join(" · ")}`);
+}
+
 /**
  * One item. ``open(item)``: show similar ones. ``toggle``: null, or { has(id), flip(item) } for an anonymous history.
  * ``best``: the highest score of the list, against which the bar is drawn.
@@ -76,6 +85,7 @@ export function row(item, { open, toggle, best, current }) {
       item.new_item && h("span", { class: "new", title: "Put since the release was made" }, "new"),
       attributes(about),
       about.text && h("span", { class: "text" }, about.text),
+      reasons(item),
     ),
     item.score != null &&
       h(
@@ -112,12 +122,14 @@ const LEVELS = {
   recent: "Folded in at this moment from the newest items.",
   "content-nearest": "Like the newest items by what is said of them.",
   "declared-interests": "What the visitor named as their interests.",
+  segment: "Nothing known of them but where they are from: what is taken there.",
+  trending: "Nothing to go by: what is taken most of late.",
   popular: "Nothing to go by: what most people took.",
 };
-const OTHER_LEVELS = { none: "Nothing is left that was not seen." };
+const OTHER_LEVELS = { none: "Nothing is left that was not seen.", together: "What goes with what was asked about." };
 
 /** The rungs that are shown whichever answered; the others when they did. */
-const USUAL = ["personal", "recent", "popular"];
+const USUAL = ["personal", "recent", "trending", "popular"];
 
 const badge = (level) => h("span", { class: "badge", "data-level": level }, level);
 
@@ -144,7 +156,26 @@ export function provenance(answer, { withLadder = false } = {}) {
       h("span", { class: "by", title: "The release that answered" }, answer.release),
     ),
     degraded(answer.degraded),
+    withLadder && stages(answer.stages),
   ];
+}
+
+/** Where the time went in the server: one thin bar, parted by stage; the words say the same. */
+function stages(all) {
+  const total = all.reduce((sum, { ms }) => sum + ms, 0);
+  if (!total) return null;
+  const words = all.map(({ stage, ms }) => `${stage} ${ms.toFixed(ms < 1 ? 2 : 1)}`).join(" · ");
+  const parts = all.map(({ stage, ms }) => {
+    const part = h("span", { title: `${stage}: ${ms.toFixed(2)} ms` });
+    part.style.setProperty("--share", String(ms / total));
+    return part;
+  });
+  return h(
+    "div",
+    { class: "stages", title: "From the server’s Server-Timing header, in milliseconds" },
+    h("span", { class: "spent", "aria-hidden": "true" }, parts),
+    h("span", { class: "words" }, h("span", { class: "unseen" }, "milliseconds by stage: "), words),
+  );
 }
 
 export const degraded = (parts) =>
