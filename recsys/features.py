@@ -122,14 +122,17 @@ def features_of(names: Sequence[str], queries: Sequence[Query], candidates: Cand
     Laws: a query's features do not depend on the others of its batch, nor a slot's on which slot it is; infinity does
     not occur. ValueError for a name that is none.
     """
-    found = np.full((*candidates.shape, len(names)), np.nan, np.float32)
+    # A feature after the other in memory, and turned at the end: writing every 24th number takes longer.
+    found = np.full((len(names), *candidates.shape), np.nan, np.float32)
     features = [_known(name) for name in names]
     for start in range(0, len(queries), CHUNK):
         block = slice(start, start + CHUNK)
-        asked = Asked(queries[block], candidates.part(block), parts)
+        asked = Asked(queries[block], candidates.part(block) if len(queries) > CHUNK else candidates, parts)
         for place, (feature, argument) in enumerate(features):
-            found[block, :, place] = feature.of(asked, argument)
-    return np.where(candidates.filled[..., None] & np.isfinite(found), found, np.float32(np.nan))
+            found[place, block] = feature.of(asked, argument)
+    known = np.isfinite(found)
+    known &= candidates.filled
+    return np.where(known, found, np.float32(np.nan)).transpose(1, 2, 0)
 
 
 def names_of(parts: Parts, sources: Sequence[str]) -> tuple[str, ...]:
@@ -303,22 +306,17 @@ def hour(asked: Asked, _: str) -> Float32:
 
 def category_affinity(asked: Asked, _: str) -> Float32:
     """Mean share that the item's categories have in the user's 20 newest items."""
-    facts, queries = asked.facts, len(asked.queries)
-    lines = np.arange(queries)[:, None, None]
-    of_recent = facts.categories_of(asked.recent)
-    counts = np.count_nonzero(of_recent >= 0, axis=2)
-    shares = 1 / np.maximum(counts, 1)[..., None]
-    # One place more, which takes and gives what belongs to no category: -1 is the last.
-    width = facts.width + 1
-    places = lines * width + np.where(of_recent >= 0, of_recent, facts.width)
-    mix = np.bincount(places.ravel(), np.broadcast_to(shares, places.shape).ravel(), queries * width)
-    mix = mix.reshape(queries, width)
-    mix[:, -1] = 0
-    described = np.count_nonzero(counts, axis=1)[:, None]
-    of_candidates = asked.categories
-    # Before the first place of a line stands the last of the one before it, which holds nothing either.
-    found = mix.ravel()[lines * width + of_candidates].sum(axis=2).astype(np.float32)
-    return _over(found, described * np.count_nonzero(of_candidates >= 0, axis=2))
+    # One place more than there are categories, the last, which stays empty: -1 points there.
+    facts, queries, width = asked.facts, len(asked.queries), asked.facts.width + 1
+    lines = np.arange(0, queries * width, width)[:, None, None]
+    of_recent, of_candidates = facts.categories_of(asked.recent), asked.categories
+    counts = (of_recent >= 0).sum(axis=2)
+    shares = np.where(of_recent >= 0, 1 / np.maximum(counts, 1)[..., None], 0)
+    mix = np.bincount((lines + np.maximum(of_recent, 0)).ravel(), shares.ravel(), queries * width)
+    described = (counts > 0).sum(axis=1)[:, None]
+    # Before the first place of a line stands the last one of the line before it.
+    found = mix[lines + of_candidates].sum(axis=2).astype(np.float32)
+    return _over(found, described * (of_candidates >= 0).sum(axis=2))
 
 
 def shown(asked: Asked, _: str) -> Float32:

@@ -108,9 +108,10 @@ class Trees:
             else:
                 splits.words.take(lines, axis=0, out=taken, mode="clip")
                 np.bitwise_and(left, taken, out=left)
-        first = np.bitwise_count((left & (~left + word(1))) - word(1)).astype(np.int64)
-        first += np.arange(len(self)) * self.leaves.shape[1]
-        total: Float64 = self.leaves.ravel()[first].sum(axis=1)
+        # The bits below the lowest one that is left.
+        first = np.bitwise_count(~left & (left - word(1)))
+        places = np.add(first, np.arange(len(self)) * self.leaves.shape[1], dtype=np.intp)
+        total: Float64 = self.leaves.ravel().take(places).sum(axis=1)
         return total
 
 
