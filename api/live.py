@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from api.memory import settle
 from api.metrics import METRICS
 from recsys.amending import Description, Grow
 from recsys.assembly import Engine, LoadIndex, assemble
@@ -78,6 +79,7 @@ class Live:
         METRICS.loaded_releases.inc()
         METRICS.release_created.set(created)
         log.info("serving release %s", engine.id)
+        await asyncio.to_thread(settle)
         return True
 
     async def catch_up(self, store: ItemChangeStore) -> None:
