@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -251,6 +252,32 @@ def bench_cascade(
         draw(documents, plot)
     if as_json:
         print_json(documents[0] if len(documents) == 1 else documents)
+
+
+@bench_app.command(
+    "playlists",
+    epilog="Examples: `recsys bench playlists --users 100000 --items 100000 --json` · "
+    "`recsys bench playlists --users 10000`",
+)
+def bench_playlists(
+    *,
+    users: Annotated[int, typer.Option(min=1024, help="Users of a synthetic release of 64 dimensions.")] = 100_000,
+    items: Annotated[int, typer.Option(min=2000, help="Its items.")] = 100_000,
+    folder: Annotated[Path | None, typer.Option(help="Keep the document here as playlists.json.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A night of playlists: users a second to an edition, memory, delivery to Redis, and what a listener waits."""
+    with extra("bench"):
+        from benchmarks.playlists import measure
+    document = measure(users=users, items=items)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "playlists.json").write_text(json.dumps(document, indent=2) + "\n")
+    if as_json:
+        print_json(document)
+        return
+    for name, value in document.items():
+        typer.echo(f"{name}: {value}")
 
 
 @bench_app.command(

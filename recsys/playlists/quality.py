@@ -42,7 +42,7 @@ def inspected(table: pa.Table, states: pa.Table, engine: Engine, plan: Plan) -> 
     table = table.combine_chunks()
     users = _texts(states, "user")
     owners, place = _owners(table, users)
-    rows = engine.items.rows(_texts(table, "item"))
+    rows = _rows(table, engine)
     at = np.maximum(owners, 0)
     heard, repeated = (_pairs(*flat(states, name)) for name in ("seen", "earlier"))
     pairs = (at << 32) + rows
@@ -83,8 +83,9 @@ def exposure(tables: Iterable[pa.Table], engine: Engine) -> tuple[Int64, Int64]:
     everywhere, personal = (np.zeros(len(engine.items), np.int64) for _ in range(2))
     own = set(OWN)
     for table in tables:
-        rows = engine.items.rows(_texts(table, "item"))
-        by_taste = np.array([level in own for level in _texts(table, "level")], bool)
+        rows = _rows(table, engine)
+        levels, codes = _coded(table, "level")
+        by_taste = np.array([level in own for level in levels], bool)[codes] if len(codes) else codes > 0
         everywhere += np.bincount(rows[rows >= 0], minlength=len(everywhere))
         personal += np.bincount(rows[(rows >= 0) & by_taste], minlength=len(personal))
     return everywhere, personal
@@ -114,6 +115,7 @@ def judged(
             "share": round(int(personal[most]) / lists, 6) if lists else 0.0,
         },
         "last": None if last is None else last.id,
+        "broken": {name: sum(part["findings"][name]["users"] for part in parts) for name in RULES},
     }
     findings = list(_broken(parts))
     if counted["users"] != plan.users:
@@ -198,11 +200,10 @@ def _short(engine: Engine, plan: Plan, states: pa.Table, counts: Int64) -> list[
 def _owners(table: pa.Table, users: Sequence[str]) -> tuple[Int64, Int64]:
     """The place of each row's user among ``users``, -1 for one who is none, and the row's place in that user's list."""
     at = {user: place for place, user in enumerate(users)}
-    coded: Arrow = table.column("user").combine_chunks().dictionary_encode()
-    if len(coded) == 0:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    codes = np.asarray(coded.indices.to_numpy(zero_copy_only=False), np.int64)
-    owners = np.array([at.get(user, -1) for user in coded.dictionary.to_pylist()], np.int64)[codes]
+    names, codes = _coded(table, "user")
+    if not len(codes):
+        return codes, codes
+    owners = np.array([at.get(user, -1) for user in names], np.int64)[codes]
     begins = np.concatenate([[True], codes[1:] != codes[:-1]])
     lengths = np.diff(np.concatenate([np.flatnonzero(begins), [len(codes)]]))
     # A user whose rows stand in two places, or behind those of somebody who comes later, is not where they belong.
@@ -215,6 +216,21 @@ def _texts(table: pa.Table, column: str) -> list[str]:
     values: Arrow = table.column(column)
     found: list[str] = values.to_pylist()
     return found
+
+
+def _coded(table: pa.Table, column: str) -> tuple[list[str], Int64]:
+    """The different texts of a column, and which of them stands in each row, int64 (m,)."""
+    values: Arrow = table.column(column).combine_chunks()
+    if isinstance(values, pa.ChunkedArray):
+        values = values.unify_dictionaries().combine_chunks() if values.num_chunks else pa.array([], pa.string())
+    coded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
+    return coded.dictionary.to_pylist(), np.asarray(coded.indices.to_numpy(zero_copy_only=False), np.int64)
+
+
+def _rows(table: pa.Table, engine: Engine) -> Int32:
+    """The rows of a table's items, -1 for what the release does not know; each different one is looked up once."""
+    items, codes = _coded(table, "item")
+    return engine.items.rows(items)[codes]
 
 
 def _pairs(rows: Int32, owners: Int64) -> Int64:

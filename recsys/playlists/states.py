@@ -21,6 +21,7 @@ from recsys.playlists.plan import CHUNK, STATES, Arrow, arrow
 from recsys.retrieval import NO_ROWS, Query
 from recsys.stores import Store
 
+NO_KEYS: UInt64 = np.zeros(0, np.uint64)
 RAGGED: dict[str, type] = {
     "vector": np.float32,
     "recent": np.int32,
@@ -40,7 +41,12 @@ async def queries_of(engine: Engine, store: Store | None, users: Sequence[str], 
     ``store``: None where there is nothing but the release.
     """
     stored = [None] * len(users) if store is None else await store.get(users, engine.id)
-    found = [engine.resolver.known(user, state, now) for user, state in zip(users, stored, strict=True)]
+    rows = engine.users.ids.rows(users)
+    # Of most the store knows nothing, and they need not be looked for by name again.
+    found = [
+        engine.resolver.learned(row, now) if state is None and row >= 0 else engine.resolver.known(user, state, now)
+        for user, row, state in zip(users, rows.tolist(), stored, strict=True)
+    ]
     # What they dismissed is no more to be given than what they heard.
     return [
         replace(query, seen=np.union1d(query.seen, query.dismissed).astype(np.int32)) if len(query.dismissed) else query
@@ -103,15 +109,16 @@ def users_of(batch: pa.RecordBatch, now: datetime) -> Iterator[Query]:
 
 def before_of(engine: Engine, editions: Sequence[Edition], users: Sequence[str]) -> list[Int32]:
     """The items of the users' lists in these editions, by row, as far as the release has them."""
-    keys: list[list[UInt64]] = [[] for _ in users]
+    found = [NO_ROWS] * len(users)
     for edition in editions:
-        for line, items in zip(keys, edition.items_of(users), strict=True):
-            line.append(items)
-    found = []
-    for line in keys:
-        rows = engine.items.rows_of_keys(np.concatenate(line)) if line else NO_ROWS
-        found.append(np.unique(rows[rows >= 0]))
-    return found
+        keys = edition.items_of(users)
+        rows = engine.items.rows_of_keys(np.concatenate([NO_KEYS, *keys]))
+        ends = np.cumsum([len(some) for some in keys])
+        for place, some in enumerate(np.split(rows, ends[:-1])):
+            if len(some):
+                found[place] = np.concatenate([found[place], some[some >= 0]])
+    # An item may come back after so many weeks and then stand in two of them.
+    return [np.unique(some) for some in found] if len(editions) > 1 else found
 
 
 def flat(table: pa.Table, column: str) -> tuple[Int32, Int64]:

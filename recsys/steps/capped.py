@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys.arrays import Int64
+from recsys.arrays import Bool, Int64
 from recsys.candidates import Candidates
 from recsys.retrieval import Parts, Query
 
@@ -47,24 +47,27 @@ class Capped:
         known = np.where(grouped, found.rows, 0)
         starts = self.starts[known]
         ends = np.where(grouped, self.starts[known + 1], starts)
+        if (ends - starts).max(initial=0) <= 1:
+            return found.keep(self._one(starts, ends))
         kept = np.ones(found.shape, bool)
-        several = (ends - starts).max(initial=0) > 1
         for line in range(len(kept)):
-            kept[line] = self._several(starts[line], ends[line]) if several else self._one(starts[line], ends[line])
+            kept[line] = self._several(starts[line], ends[line])
         return found.keep(kept)
 
-    def _one(self, starts: Int64, ends: Int64) -> np.ndarray:
-        """Which of a list's items stay, where each has one group or none."""
+    def _one(self, starts: Int64, ends: Int64) -> Bool:
+        """Which items of lists stay, bool (q, n), where each has one group or none."""
         has = ends > starts
-        places = np.arange(len(starts))
+        places = np.arange(starts.shape[1])
         # Group and place in one number, so that a group's items stand together, best first.
-        codes = np.sort((np.where(has, self.groups[np.minimum(starts, len(self.groups) - 1)], -1) << 32) | places)
+        codes = np.where(has, self.groups[np.minimum(starts, len(self.groups) - 1)], -1) << 32 | places
+        codes.sort(axis=1)
         groups, order = codes >> 32, codes & 0xFFFFFFFF
         # Too many have stood before one whose group is that of the one so many places before it.
-        full = np.zeros(len(codes), bool)
-        full[self.at_most :] = (groups[self.at_most :] == groups[: -self.at_most]) & (groups[self.at_most :] >= 0)
-        kept = np.ones(len(codes), bool)
-        kept[order] = ~full
+        later, before = groups[:, self.at_most :], groups[:, : -self.at_most]
+        full = np.zeros(codes.shape, bool)
+        full[:, self.at_most :] = (later == before) & (later >= 0)
+        kept = np.ones(codes.shape, bool)
+        np.put_along_axis(kept, order, ~full, axis=1)
         return kept
 
     def _several(self, starts: Int64, ends: Int64) -> np.ndarray:

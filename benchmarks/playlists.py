@@ -1,0 +1,307 @@
+"""What a night of playlists costs: from states to an edition, its delivery, and what a listener waits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from benchmarks.serving import served
+from benchmarks.vectors import synthetic
+from index.exact import Exact, load_exact
+from index.growing import Growing
+from recsys.arrays import Float32
+from recsys.assembly import HOME, SIMILAR, Engine, card_of
+from recsys.catalogue import Catalogue
+from recsys.folding.least_squares import LeastSquares, LeastSquaresRule
+from recsys.pipeline import Line, Surface, unseen
+from recsys.playlists.delivery import publish
+from recsys.playlists.editions import Edition, EditionStore
+from recsys.playlists.people import Chosen
+from recsys.playlists.processes import Processes
+from recsys.playlists.runs import make
+from recsys.playlists.surface import PLAYLIST
+from recsys.playlists.weeks import Week
+from recsys.releases import GateReport, Manifest, ReleaseStore
+from recsys.retrieval import ITEMS_INDEX, SIMILAR_INDEX
+from recsys.settings import USUAL_KINDS, Settings, load_settings
+from recsys.stores import UserState, open_store
+from recsys.stores.embedded import EmbeddedServer
+from recsys.users import History, Users, fold_all
+from recsys.vocabulary import Vocabulary
+
+TAKEN = 40
+"""Items of each user's history."""
+TASTES = 3
+"""Directions that each history is drawn from."""
+NEAR = 200
+"""Items about each of those."""
+ACTIVE = 0.2
+"""Users who listened since the release was made, to :data:`SINCE` items each."""
+SINCE = 5
+ARTISTS, ALBUMS = 10, 5
+"""Items of each artist and of each album, on average."""
+LENGTH, POOL = 30, 200
+REPEATS = 5
+"""Of a measurement of which the fastest counts."""
+SECONDS = 10.0
+PLAYLISTS = f"[playlists]\nlength = {LENGTH}\n[state]\ntimeout_ms = 5000\n[serve]\npage = false\n"
+
+SURFACE = Surface(
+    sources=(Line(name="nearest", index=ITEMS_INDEX),),
+    filters=(Line(name="seen"),),
+    fusion=Line(name="reciprocal-rank", pool=POOL),
+    steps=(
+        Line(name="unrepeated"),
+        Line(name="capped", column="artist", at_most=2),
+        Line(name="capped", column="album", at_most=2),
+        Line(name="dithered"),
+        Line(name="diverse", length=LENGTH, depth=100),
+        Line(name="portioned", length=LENGTH),
+        Line(name="flow", length=LENGTH, column="artist"),
+    ),
+    ladder=(Line(name="popular"),),
+)
+"""Every rule, over 200 candidates."""
+
+
+def measure(*, users: int = 100_000, items: int = 100_000) -> dict[str, Any]:
+    """Make two weeks' editions of a synthetic release of 64 dimensions, so that the second has weeks before it.
+
+    ``users_per_s``: of the second, from the command to the edition, with reading states from a real server, checking
+    and writing Parquet. ``peak_mb``: of all its processes together, pages that they share counted once. ``gemm_share``:
+    the matrix product alone by the search of 1,024 queries, both in this process and with as many threads.
+    ``get_p99_ms``: as one client sees it, of a real server. ``violations``: users whose list breaks a rule.
+    """
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "recsys.toml").write_text(PLAYLISTS)
+        settings = load_settings(folder / "recsys.toml", {})
+        asked = _release(settings, users, items)
+        with EmbeddedServer(settings.state) as server:
+            asyncio.run(_listened(server.state, settings, asked, items))
+            _edition(settings, server.state, Week.of(datetime.now(UTC)))
+            week = Week.of(datetime.now(UTC)).plus(1)
+            with _peak() as peak:
+                start = time.perf_counter()
+                edition = _edition(settings, server.state, week, published=False)
+                took = time.perf_counter() - start
+            store = EditionStore(settings.playlists.folder)
+            delivered = publish(store, edition.id, settings.playlists, server.state, now=datetime.now(UTC))
+            waited = _asked(folder, asked)
+        vectors = np.load(next(settings.releases.folder.glob("*/items/vectors.npy")))
+        found = edition.manifest.quality
+        return {
+            "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+            "cores": len(os.sched_getaffinity(0)),
+            "load": round(os.getloadavg()[0], 1),
+            "users": users,
+            "items": items,
+            "users_per_s": round(users / took, 1),
+            "seconds": round(took, 1),
+            "peak_mb": round(peak[0], 1),
+            **_product(vectors),
+            "redis_lists_per_s": round(delivered.lists / delivered.seconds, 1),
+            "get_p50_ms": waited["p50_ms"],
+            "get_p99_ms": waited["p99_ms"],
+            "get_errors": waited["errors"],
+            "violations": _violations(edition),
+            "passed": found.passed,
+            "quality": {name: found.measured[name] for name in ("full", "short", "coverage", "gini", "overlap")},
+            "parquet_mb": round(sum(path.stat().st_size for path in edition.folder.glob("*.parquet")) / 2**20, 1),
+        }
+
+
+def _edition(settings: Settings, state: Any, week: Week, *, published: bool = True) -> Edition:
+    made = make(
+        week,
+        settings.playlists,
+        ReleaseStore(settings.releases.folder),
+        now=datetime.now(UTC),
+        chosen=Chosen(),
+        state=state,
+        load_index=load_exact,
+        grow=Growing.of,
+        run=Processes(),
+    )
+    if published:
+        store = EditionStore(settings.playlists.folder)
+        store.publish(store.verify(made.edition.id), now=datetime.now(UTC), force=True)
+    return made.edition
+
+
+def _violations(edition: Edition) -> int:
+    """Users whom any finding about lists names."""
+    return sum(edition.manifest.quality.measured["broken"].values())
+
+
+def _product(vectors: Float32) -> dict[str, float]:
+    """The matrix product alone and a search, of 1,024 queries, each at its fastest."""
+    queries = np.random.default_rng(0).standard_normal((1024, vectors.shape[1])).astype(np.float32)
+    exact = Exact.build(vectors)
+    block = max(1, 64 * 2**20 // (4 * len(vectors)))
+    alone, searched = [], []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        for first in range(0, len(queries), block):
+            queries[first : first + block] @ vectors.T
+        alone.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        exact.search(queries, POOL + TAKEN)
+        searched.append(time.perf_counter() - start)
+    return {
+        "gemm_share": round(min(alone) / min(searched), 4),
+        "gemm_gflops": round(2 * len(queries) * vectors.size / min(alone) / 1e9, 1),
+        "search_s_1024": round(min(searched), 4),
+    }
+
+
+def _asked(folder: Path, users: list[str]) -> dict[str, Any]:
+    """What one client waits for lists of different users."""
+    rng = np.random.default_rng(1)
+    some = [users[place] for place in rng.permutation(len(users))[:5000].tolist()]
+    week = min((folder / "var/playlists").glob("20*")).name
+    paths = folder / "paths.json"
+    paths.write_text(json.dumps([f"/playlists/{user}?week={week}" for user in some]))
+    store = EditionStore(folder / "var/playlists")
+    settings = load_settings(folder / "recsys.toml", {})
+    publish(store, week, settings.playlists, EmbeddedServer(settings.state).state, now=datetime.now(UTC), force=True)
+    with served(folder, workers=1) as (url, _, _):
+        command = [sys.executable, "-m", "benchmarks.load", url, str(paths), "closed", "1", str(SECONDS)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    return dict(json.loads(done.stdout))
+
+
+@contextmanager
+def _peak() -> Iterator[list[float]]:
+    """The most memory that this process and its children hold together meanwhile, in MiB, shared pages counted once."""
+    found, over = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            found[0] = max(found[0], sum(_proportional(process) for process in _family(os.getpid())))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _family(process: int) -> list[int]:
+    try:
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:
+        return []
+    return [process, *(each for child in children for each in _family(int(child)))]
+
+
+def _proportional(process: int) -> float:
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+
+
+def _release(settings: Settings, users: int, items: int) -> list[str]:
+    """A release whose users have several tastes; who they are."""
+    rng = np.random.default_rng(0)
+    vectors, _ = synthetic(f"{items}x64")
+    directions = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    names = Vocabulary.of([f"i{row}" for row in range(items)])
+    people = Vocabulary.of([f"u{row}" for row in range(users)])
+    fold = LeastSquares.of(vectors, LeastSquaresRule(alpha=10, regularization=10))
+    history = _histories(directions, users, rng)
+    engine = Engine.of(
+        ReleaseStore(settings.releases.folder).new_id(datetime.now(UTC)),
+        items=names,
+        fold=fold,
+        directions=directions,
+        lists={},
+        catalogue=_catalogue(names, rng),
+        popularity=np.bincount(history.rows, minlength=items).astype(np.float32),
+        users=Users(people, fold_all(history, fold), history, names, settings.train.recent_items),
+        indexes={ITEMS_INDEX: Exact.build(vectors), SIMILAR_INDEX: Exact.build(directions)},
+        card=card_of(fold, {}, settings.train.recent_items, USUAL_KINDS),
+        surfaces={
+            HOME: unseen(Line(name="nearest", index=ITEMS_INDEX)),
+            SIMILAR: Surface(sources=(Line(name="nearest", index=SIMILAR_INDEX),)),
+            PLAYLIST: SURFACE,
+        },
+    )
+    manifest = Manifest(
+        id=engine.id,
+        created=datetime.now(UTC),
+        lineage={"data": {"name": f"synthetic:{items}x64", "window": None, "sha256": ""}},
+        counts={"users": users, "items": items, "events": len(history.rows)},
+        metrics={},
+        indexes={},
+        gate=GateReport(passed=True, findings=(), forced=False),
+        files={},
+    )
+    store = ReleaseStore(settings.releases.folder)
+    with store.publishing(), store.staging(engine.id) as staged:
+        engine.save(staged)
+        store.commit(staged, manifest)
+    store.promote(engine.id, now=datetime.now(UTC))
+    return list(people)
+
+
+def _histories(directions: Float32, users: int, rng: np.random.Generator) -> History:
+    """:data:`TAKEN` different items for each user, from the neighbourhoods of a few of 1,000 items."""
+    centres = rng.permutation(len(directions))[:1000]
+    near = Exact.build(directions).search(directions[centres], NEAR).rows
+    chosen = rng.integers(0, len(centres), (users, TASTES))
+    drawn = near[chosen[:, rng.integers(0, TASTES, 2 * TAKEN)], rng.integers(0, NEAR, (users, 2 * TAKEN))]
+    lists = [np.unique(line)[:TAKEN] for line in drawn]
+    lengths = np.array([len(line) for line in lists])
+    rows = np.concatenate([rng.permutation(line) for line in lists]).astype(np.int32)
+    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    days = np.arange(len(rows)) - np.repeat(indptr[:-1], lengths)
+    times = 1_760_000_000 - 86_400 * days - rng.integers(0, 86_400, len(rows))
+    return History(indptr, rows, np.ones(len(rows), np.float32), times)
+
+
+def _catalogue(names: Vocabulary, rng: np.random.Generator) -> Catalogue:
+    columns: dict[str, Any] = {"item_id": pa.array(list(names), pa.string())}
+    for name, each in (("artist", ARTISTS), ("album", ALBUMS)):
+        drawn = rng.integers(0, max(1, len(names) // each), len(names))
+        columns[name] = pa.array([f"{name} {one}" for one in drawn.tolist()], pa.string())
+    return Catalogue(pa.table(columns))
+
+
+async def _listened(state: Any, settings: Settings, users: list[str], items: int) -> None:
+    """Some of the users listened since the release was made."""
+    rng = np.random.default_rng(2)
+    keys = Vocabulary.load(next(settings.releases.folder.glob("*/items"))).row_keys
+    now = int(time.time())
+    some = [users[place] for place in np.flatnonzero(rng.random(len(users)) < ACTIVE).tolist()]
+    states = (
+        UserState(
+            user,
+            None,
+            keys[rng.integers(0, items, SINCE)],
+            np.ones(SINCE, np.float32),
+            now - np.arange(SINCE, dtype=np.int64),
+            np.zeros(0, np.uint64),
+        )
+        for user in some
+    )
+    async with open_store(state) as store:
+        await store.put(states, ReleaseStore(settings.releases.folder).current_id() or "")
