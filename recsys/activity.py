@@ -36,25 +36,28 @@ def nothing(user: str) -> UserState:
 
 
 def joined(states: Sequence[UserState], limits: Limits) -> UserState:
-    """All that several states know, of one or more, as the state of the first one's user, cut to the limits.
+    """All that several states know as the state of the first one's user, cut to the limits.
 
-    Columns may come in any order and go newest first. The vector is nobody's, the interests are the first one's.
+    The first is nothing or came from here; columns of the others may be in any order, and go newest first. The vector
+    is nobody's, the interests are the first one's.
     Laws: the order of all but the first does not matter, nor how they are grouped, nor how often each is there.
     """
     keys, times, weights, marks = (_all(states, name) for name in ("recent", "times", "weights", "marks"))
     order = _newest_first(keys, times, weights, marks)
     order = order[_first_of_each(keys[order], marks[order])]
     kept, cut = order[: limits.recent], order[limits.recent :]
-    seen, seen_times, dropped = _seen(
-        np.concatenate([_all(states, "seen"), keys[cut]]),
-        np.concatenate([_all(states, "seen_times"), times[cut]]),
-        np.concatenate([_all(states, "dropped"), weights[cut] < 0]),
-        keys[kept],
-        limits.seen,
-    )
-    shown, shown_times, shown_marks = _shown(
-        _all(states, "shown"), _all(states, "shown_times"), _all(states, "shown_marks"), limits.shown
-    )
+    seen, seen_times, dropped = (_all(states, name) for name in ("seen", "seen_times", "dropped"))
+    if len(seen) or len(cut):
+        seen, seen_times, dropped = _seen(
+            np.concatenate([seen, keys[cut]]),
+            np.concatenate([seen_times, times[cut]]),
+            np.concatenate([dropped, weights[cut] < 0]),
+            keys[kept],
+            limits.seen,
+        )
+    shown, shown_times, shown_marks = (_all(states, name) for name in ("shown", "shown_times", "shown_marks"))
+    if len(shown) > limits.shown or any(len(state.shown) for state in states[1:]):
+        shown, shown_times, shown_marks = _shown(shown, shown_times, shown_marks, limits.shown)
     return UserState(
         user=states[0].user,
         vector=None,
@@ -91,7 +94,8 @@ def _equal(one: UserState, other: UserState, *names: str) -> bool:
 
 
 def _all(states: Sequence[UserState], name: str) -> np.ndarray:
-    return np.concatenate([getattr(state, name) for state in states])
+    parts = [part for state in states if len(part := getattr(state, name))]
+    return np.concatenate(parts) if len(parts) > 1 else parts[0] if parts else np.asarray(getattr(states[0], name))
 
 
 def _newest_first(keys: UInt64, times: Int64, weights: Float32, marks: UInt32) -> Int64:
@@ -111,22 +115,17 @@ def _first_of_each(keys: UInt64, marks: UInt32) -> Bool:
 
 def _seen(keys: UInt64, times: Int64, dropped: Bool, recent: UInt64, most: int) -> tuple[UInt64, Int64, Bool]:
     """The last event of each item, newest first, without those of recent items, but counted with these."""
-    if not len(keys):
-        return keys, times, dropped
     order = np.lexsort((dropped, times, keys))
     last = np.append(keys[order][1:] != keys[order][:-1], True)
     order = order[last]
-    order = order[~np.isin(keys[order], recent)]
+    distinct = set(recent.tolist())
+    order = order[[key not in distinct for key in keys[order].tolist()]]
     # Recent items are newer than all others, so they take the first places of what is kept.
-    order = order[np.lexsort((keys[order], dropped[order], times[order]))[::-1]][
-        : max(most - len(np.unique(recent)), 0)
-    ]
+    order = order[np.lexsort((keys[order], dropped[order], times[order]))[::-1]][: max(most - len(distinct), 0)]
     return keys[order], times[order], dropped[order]
 
 
 def _shown(keys: UInt64, times: Int64, marks: UInt32, most: int) -> tuple[UInt64, Int64, UInt32]:
-    if not len(keys):
-        return keys, times, marks
     order = np.lexsort((keys, marks, times))[::-1]
     order = order[_first_of_each(keys[order], marks[order])][:most]
     return keys[order], times[order], marks[order]

@@ -11,12 +11,13 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import AsyncIterable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from recsys.activity import nothing
 from recsys.assembly import Engine
+from recsys.barred import Barred
 from recsys.errors import LogError, StoreError, unknown_choice
 from recsys.logs import Entry, EventLog
 from recsys.logs.records import Declared, Described, Event, Merged, Record, Shown, mark_of, stamp_of
@@ -67,17 +68,19 @@ class _Deeds:
     absorbed: set[str] = field(default_factory=set)
 
     def state(self, user: str) -> UserState:
-        events = [event for event, _ in self.events]
+        empty = nothing(user)
         put = [(item, each) for each in self.shown for item in each.items]
-        return replace(
-            nothing(user),
-            recent=keys_of([event.item for event in events]),
+        return UserState(
+            user,
+            None,
+            recent=keys_of([event.item for event, _ in self.events]),
             weights=np.array([weight for _, weight in self.events], np.float32),
-            times=np.array([event.time for event in events], np.int64),
-            marks=np.array([mark_of(event.id) for event in events], np.uint32),
-            shown=keys_of([item for item, _ in put]),
-            shown_times=np.array([each.time for _, each in put], np.int64),
-            shown_marks=np.array([mark_of(each.id) for _, each in put], np.uint32),
+            times=np.array([event.time for event, _ in self.events], np.int64),
+            marks=np.array([mark_of(event.id) for event, _ in self.events], np.uint32),
+            seen=empty.seen,
+            shown=keys_of([item for item, _ in put]) if put else empty.shown,
+            shown_times=np.array([each.time for _, each in put], np.int64) if put else empty.shown_times,
+            shown_marks=np.array([mark_of(each.id) for _, each in put], np.uint32) if put else empty.shown_marks,
             into=tuple(self.into),
             absorbed=tuple(self.absorbed),
         )
@@ -92,6 +95,7 @@ class Applier:
     def __init__(self, store: Store, current: Callable[[], Engine | None], settings: Settings) -> None:
         self._store, self._current = store, current
         self._limits = limits_of(settings)
+        self._barred = Barred(settings.log.erased)
         self._own = {**USUAL_KINDS, **settings.data.kinds}
         self._trends = Trends(settings.stream.half_life_days)
         self._kinds: tuple[str, Mapping[str, Kind]] = "", self._own
@@ -99,7 +103,11 @@ class Applier:
         self.counted = Counted()
 
     async def apply(self, records: Sequence[Record]) -> None:
-        """Let records have their effect, which is the same if they had it before. StoreError if the store refuses."""
+        """Let records have their effect, which is the same if they had it before. StoreError if the store refuses.
+
+        What somebody did before they were erased has none.
+        """
+        records = self._remembered(records)
         deeds: defaultdict[str, _Deeds] = defaultdict(_Deeds)
         for record in records:
             match record:
@@ -131,6 +139,14 @@ class Applier:
             self.counted.repeated += len(deed.events) - len(told)
         await self._trends.count(self._store, fresh)
         self.counted.records += len(records)
+
+    def _remembered(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Records but those of users who were erased since; a reader may have had them in hand."""
+        if not len(self._barred):
+            return records
+        users = ["" if isinstance(record, Described) else record.user for record in records]
+        until = self._barred.times(users).tolist()
+        return [record for record, erased in zip(records, until, strict=True) if record.time > erased]
 
     def _weight(self, event: Event) -> float:
         """What an event teaches; -1 for one that dismisses its item."""

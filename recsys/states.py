@@ -102,12 +102,12 @@ def _folded(engine: Engine | None, before: UserState | None, state: UserState) -
         return None if unchanged else state
     vector = None if before is None or not same_deeds(before, state) else before.vector
     if vector is not None and vector.shape == resolver.fold.items.shape[1:]:
-        return None if unchanged else replace(state, vector=vector)
+        return None if unchanged else state.with_vector(vector)
     taken = resolver.taken(state.user, state)
     if not taken.taught:
         return None if unchanged and (before is None or before.vector is None) else state
     # One by one: a vector must come out the same to the bit, whoever else is in the batch.
-    return replace(state, vector=resolver.folded([taken])[0])
+    return state.with_vector(resolver.folded([taken])[0])
 
 
 def _since(state: UserState, limits: Limits) -> UserState:
@@ -142,7 +142,7 @@ def _states(stored: Mapping[str, Stored], wanted: Mapping[str, UserState], limit
     states = {}
     for user, each in stored.items():
         known = [state for state in (each.state, wanted.get(user)) if state is not None]
-        states[user] = joined([replace(known[0], user=user), *known[1:]] if known else [nothing(user)], limits)
+        states[user] = joined(known if each.state is not None else [nothing(user), *known], limits)
     sources = [user for user, state in states.items() if state.into]
     changed = True
     while changed:

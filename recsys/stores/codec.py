@@ -87,7 +87,7 @@ def encode_state(state: UserState) -> bytes:
     if recent.size > MOST:
         raise ValueError(f"user {state.user!r}: {recent.size} records: at most {MOST} are kept")
     first, width, offsets = _offsets(np.concatenate([times, seen_times]))
-    table, places = np.unique(weights.view("<u4"), return_inverse=True)
+    table, places = _table(weights.view("<u4"))
     small = table.size <= 255
     links = _json([list(state.into), list(state.absorbed)]) if state.into or state.absorbed else b""
     parts = (
@@ -298,6 +298,13 @@ def _columns(user: str, what: str, shape: str, state: UserState, names: Sequence
         shapes = ", ".join(str(array.shape) for array in arrays)
         raise ValueError(f"user {user!r}: {what} are {shapes} but must be {shape} all of them")
     return arrays
+
+
+def _table(values: UInt32) -> tuple[UInt32, np.ndarray]:
+    """The different values, ascending, and the place of each: np.unique in half its time, for a few different ones."""
+    table = np.sort(values)
+    table = table[np.concatenate([[True], table[1:] != table[:-1]])] if len(table) else table
+    return table, table.searchsorted(values)
 
 
 def _offsets(times: Int64) -> tuple[int, int, np.ndarray]:
