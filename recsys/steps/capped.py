@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys.arrays import Bool, Int64
+from recsys.arrays import Bool, Int32, Int64
 from recsys.candidates import Candidates
 from recsys.retrieval import Parts, Query
 
@@ -20,11 +20,13 @@ class Capped:
     Groups are the values of a column of the catalogue; an item with several belongs to each, and goes if any is full.
     Laws: what stays are the best of each group; an item without a group stays.
 
-    ``starts``: int64 (n + 1,), ``groups``: int64; item i's groups are ``groups[starts[i]:starts[i + 1]]``.
+    ``alone``: int32 (n,), the group of each item, -1 for none, where none has several; else None, and item i's are
+    ``groups[starts[i]:starts[i + 1]]``, int64, with ``starts``: int64 (n + 1,).
     """
 
     starts: Int64
     groups: Int64
+    alone: Int32 | None
     at_most: int
 
     @classmethod
@@ -35,7 +37,12 @@ class Capped:
         if parts.catalogue is None:
             raise ValueError(f"column {column!r} is asked for, and there is no catalogue")
         starts, groups = parts.catalogue.memberships(column)
-        return cls(starts, groups, at_most)
+        counts, alone = np.diff(starts), None
+        if counts.max(initial=0) <= 1:
+            # One look for each candidate in place of three, each in another corner of memory.
+            alone = np.full(len(counts), -1, np.int32)
+            alone[counts > 0] = groups
+        return cls(starts, groups, alone, at_most)
 
     def __call__(self, queries: Sequence[Query], candidates: Candidates) -> Candidates:  # noqa: ARG002
         """The candidates, best first, without what is too much."""
@@ -45,32 +52,31 @@ class Capped:
         # Items that came after the catalogue was grouped have no group.
         grouped = (found.rows >= 0) & (found.rows < len(self.starts) - 1)
         known = np.where(grouped, found.rows, 0)
-        starts = self.starts[known]
-        ends = np.where(grouped, self.starts[known + 1], starts)
-        if (ends - starts).max(initial=0) <= 1:
-            return found.keep(self._one(starts, ends))
         kept = np.ones(found.shape, bool)
-        for line in range(len(kept)):
-            kept[line] = self._several(starts[line], ends[line])
+        if self.alone is not None:
+            for line, groups in enumerate(np.where(grouped, self.alone[known], -1)):
+                kept[line] = self._one(groups)
+        else:
+            starts = self.starts[known]
+            ends = np.where(grouped, self.starts[known + 1], starts)
+            for line in range(len(kept)):
+                kept[line] = self._several(starts[line], ends[line])
         return found.keep(kept)
 
-    def _one(self, starts: Int64, ends: Int64) -> Bool:
-        """Which items of lists stay, bool (q, n), where each has one group or none."""
-        has = ends > starts
-        places = np.arange(starts.shape[1])
+    def _one(self, groups: Int32) -> Bool:
+        """Which of a list's items stay, int32 (m,) their groups, -1 for none."""
         # Group and place in one number, so that a group's items stand together, best first.
-        codes = np.where(has, self.groups[np.minimum(starts, len(self.groups) - 1)], -1) << 32 | places
-        codes.sort(axis=1)
-        groups, order = codes >> 32, codes & 0xFFFFFFFF
-        # Too many have stood before one whose group is that of the one so many places before it.
-        later, before = groups[:, self.at_most :], groups[:, : -self.at_most]
-        full = np.zeros(codes.shape, bool)
-        full[:, self.at_most :] = (later == before) & (later >= 0)
-        kept = np.ones(codes.shape, bool)
-        np.put_along_axis(kept, order, ~full, axis=1)
+        codes = np.sort((groups.astype(np.int64) << 32) | np.arange(len(groups)))
+        ordered = codes >> 32
+        # One whose group is that of the one so many places before it comes too late.
+        late = codes[self.at_most :][
+            (ordered[self.at_most :] == ordered[: -self.at_most]) & (ordered[self.at_most :] >= 0)
+        ]
+        kept = np.ones(len(codes), bool)
+        kept[late & 0xFFFFFFFF] = False
         return kept
 
-    def _several(self, starts: Int64, ends: Int64) -> np.ndarray:
+    def _several(self, starts: Int64, ends: Int64) -> Bool:
         counts: Counter[int] = Counter()
         kept = np.ones(len(starts), bool)
         for place, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
