@@ -65,11 +65,11 @@ def publish(folder: Path, *, dataset: str | None, items: int, users: int) -> lis
 HOME_SURFACE = Surface(
     sources=(
         Line(name="nearest", index=ITEMS_INDEX),
-        Line(name="similar-to-recent", last=3),
+        Line(name="similar-to-recent", last=3, each=100),
         Line(name="item-item", lists="together"),
     ),
     filters=(Line(name="seen"),),
-    fusion=Line(name="reciprocal-rank", pool=200),
+    fusion=Line(name="reciprocal-rank", pool=170),
     steps=(Line(name="capped", column="artist", at_most=2), Line(name="diverse", length=20, depth=100)),
     ladder=(Line(name="popular"),),
 )
