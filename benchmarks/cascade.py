@@ -38,7 +38,7 @@ def measure(
         split = _inside(split, settings, rng)
     watcher.note(f"{dataset}, {split.description}")
     catalogue = Catalogue.of(log.items, split.train.items)
-    fitted, served = made(settings, split, catalogue, HOME, watcher)
+    _, served = made(settings, split, catalogue, HOME, watcher)
     with watcher.stage("stages") as progress:
         stages = served.stages(split, catalogue, settings.train.seed, progress)
     return {
@@ -48,7 +48,6 @@ def measure(
         "users": stages.pop("users"),
         "items": len(split.train.items),
         "settings": settings.model_dump(mode="json", include={"model", "ranker", "surfaces", "train"}),
-        "fit_s": round(fitted.fit_s, 1),
         **stages,
     }
 

@@ -213,6 +213,7 @@ def test_evaluate_gives_the_figures_that_train_gives(home, environ):
 def test_evaluate_prints_segments_and_takes_a_split_and_metrics(tmp_path, environ):
     (tmp_path / "recsys.toml").write_text('[model]\nname = "popular"\n')
     options = ("--split", "at-random", "--test-share", "0.3", "--metrics", "ndcg@5,recall@5,coverage@5")
+    options += ("--report", "report.html")
     done = recsys("evaluate", *options, cwd=tmp_path, environ={**environ, "COLUMNS": "160"})
     assert done.returncode == 0, done.stderr
     assert "at random: 30% test" in done.stdout
@@ -225,6 +226,10 @@ def test_evaluate_prints_segments_and_takes_a_split_and_metrics(tmp_path, enviro
     ):
         assert said in done.stdout
     assert not (tmp_path / "var").exists()
+    page = (tmp_path / "report.html").read_text("utf-8")
+    for said in ("<figcaption>Stage by stage</figcaption>", "<h3>Stage by stage</h3>", "whole less popular alone"):
+        assert said in page
+    assert "Surface home. Against exact, unfiltered scoring the whole has" in page
 
 
 @pytest.mark.parametrize(

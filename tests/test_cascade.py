@@ -8,9 +8,11 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from benchmarks.cascade import CONFIGS, config_of
+from benchmarks.cascade_plot import draw, draw_stages
 from index.exact import Exact
 from recsys.beyond_accuracy import Shown, coverage, shown_alone
 from recsys.cascade import judge_stages, stages_of
@@ -84,6 +86,7 @@ def asking(index, ranker=None):
     return lambda surface: Asked(Recommender.of(surface, parts))
 
 
+REST = ["popular alone", "nearest alone"]
 EXACT = Exact.build(VECTORS)
 
 
@@ -234,6 +237,23 @@ def test_the_table_shows_every_stage_the_gain_and_the_loss():
         assert said in text
     assert "lost of ndcg@10 against exact, unfiltered scoring: +44.2" in text
     assert "by rules +44.2" in text
+
+
+def test_stages_are_drawn_by_what_they_are_above_the_best_source():
+    document = {**judged(CAPPED), "dataset": "by hand"}
+    axes = Figure().subplots()
+    draw_stages(axes, document)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["whole", "rank fusion", *REST]
+    dots = {round(float(dot.get_offsets()[0][1])): dot.get_offsets()[0][0] for dot in axes.collections}
+    # The best source is where all others are measured from; what is below half of it stands there in numbers.
+    assert dots == pytest.approx({1: (at(2) + at(3)) / 2 - 1, 3: 0}, abs=1e-6)
+    assert [text.get_text() for text in axes.texts] == ["◂ -0.685", "◂ -0.591"]
+
+
+def test_documents_become_one_picture(tmp_path):
+    document = {**judged(CAPPED), "dataset": "by hand"}
+    draw([document] * 4, tmp_path / "new" / "stages.png")
+    assert (tmp_path / "new" / "stages.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_coverage_is_as_sure_as_what_single_users_bring_to_it():
