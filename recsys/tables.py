@@ -21,6 +21,7 @@ T = TypeVar("T")
 EXTRAS: Mapping[str, str] = MappingProxyType(
     {
         "annoy": "ann",
+        "confluent_kafka": "kafka",
         "safetensors": "sentence",
         "tokenizers": "text",
         "torch": "deep",

@@ -33,6 +33,8 @@ from urllib.parse import quote
 
 from recsys.errors import LogError, LogFull, SettingsError
 from recsys.logs import Entry, EventLog, Status, entry_of
+from recsys.logs.letters import opened as opened_letter
+from recsys.logs.letters import sealed, stored_of
 from recsys.logs.records import Record, encode, mentions
 from recsys.logs.segments import Line, Segment, alone, framed
 from recsys.releases import replace_file, sync
@@ -105,23 +107,17 @@ class FileLog:
 
     async def bury(self, group: str, entry: Entry, reason: str) -> None:
         """Write an entry to the dead of its group, and acknowledge it."""
-        told = {
-            "position": entry.position,
-            "stored": _stored(entry).decode("utf-8", "surrogateescape"),
-            "deliveries": entry.deliveries,
-            "reason": reason,
-        }
 
         def write() -> None:
-            _append_line(self._dead_path(group), json.dumps(told).encode())
+            _append_line(self._dead_path(group), sealed(entry, reason))
             self._acknowledge(group, [entry.position])
 
         await self._do(write)
 
     async def dead(self, group: str) -> AsyncIterator[tuple[Entry, str]]:
         """What the group put aside, oldest first."""
-        for told in await self._do(lambda: _dead_in(self._dead_path(group))):
-            yield entry_of(told["position"], _bytes_of(told), told["deliveries"]), told["reason"]
+        for letter in await self._do(lambda: _dead_in(self._dead_path(group))):
+            yield letter
 
     async def replay(self) -> AsyncIterator[Entry]:
         """Everything that counts, a page at a time."""
@@ -271,11 +267,11 @@ class FileLog:
                 )
         dead = 0
         for path in (self._folder / "dead").glob("*.jsonl"):
-            told = _dead_in(path)
-            left_dead = [one for one in told if not mentions(_bytes_of(one), user)]
-            if len(left_dead) < len(told):
-                replace_file(path, b"".join(json.dumps(one).encode() + b"\n" for one in left_dead))
-            dead += len(told) - len(left_dead)
+            letters = _dead_in(path)
+            others = [letter for letter in letters if not mentions(stored_of(letter[0]), user)]
+            if len(others) < len(letters):
+                replace_file(path, b"".join(sealed(*letter) + b"\n" for letter in others))
+            dead += len(letters) - len(others)
         return sum(number >= extent.first for number in erased) + dead
 
     def _refreshed(self) -> tuple[_Extent, list[Segment]]:
@@ -325,14 +321,6 @@ def _entry(line: Line, deliveries: int = 1) -> Entry:
     return entry_of(str(line.sequence), line.stored, deliveries)
 
 
-def _stored(entry: Entry) -> bytes:
-    return entry.stored if entry.record is None else encode(entry.record)
-
-
-def _bytes_of(told: Mapping[str, Any]) -> bytes:
-    return str(told["stored"]).encode("utf-8", "surrogateescape")
-
-
 # Files
 
 
@@ -375,13 +363,13 @@ def _append_line(path: Path, line: bytes) -> None:
     sync(path.parent)
 
 
-def _dead_in(path: Path) -> list[dict[str, Any]]:
-    """The lines of a file of the dead. One that was written twice, before and after a crash, is one."""
+def _dead_in(path: Path) -> list[tuple[Entry, str]]:
+    """What a file of the dead holds. What was written twice, before and after a crash, is one."""
     try:
         lines = path.read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:
         return []
-    return list({told["position"]: told for told in map(json.loads, lines)}.values())
+    return list({letter[0].position: letter for letter in map(opened_letter, lines)}.values())
 
 
 def _read_group(path: Path) -> _Group:
