@@ -119,30 +119,30 @@ class Taken:
 
         An event no later than what the release knows of user and item is one that it was trained on: it counts once.
         """
-        items, place = np.unique(rows, return_inverse=True)
-        before = np.full(len(items), np.iinfo(np.int64).min)
-        worth = np.zeros(len(items))
-        there = np.zeros(len(self.rows), bool)
-        at = there
-        if len(items) and len(self.rows):
-            at = np.minimum(np.searchsorted(items, self.rows), len(items) - 1)
-            there = items[at] == self.rows
-            before[at[there]], worth[at[there]] = self.times[there], self.weights[there]
-        fresh = times > before[place]
-        if not fresh.any():
+        if len(self.rows):
+            order = np.argsort(self.rows)
+            known = self.rows[order]
+            at = np.minimum(known.searchsorted(rows), len(known) - 1)
+            fresh = (known[at] != rows) | (times > self.times[order[at]])
+            if not fresh.any():
+                return self
+            rows, weights, times = rows[fresh], weights[fresh], times[fresh]
+        elif not len(rows):
             return self
-        place, told = place[fresh], np.maximum(weights[fresh], 0)
-        worth += np.bincount(place, told, len(items))
-        last = before.copy()
-        np.maximum.at(last, place, times[fresh])
-        moved = last > before
-        there[there] = moved[at[there]]
-        stays = ~there
-        all_times = np.concatenate([last[moved], self.times[stays]])
+        items, place = np.unique(rows, return_inverse=True)
+        told = np.maximum(weights, 0)
+        worth = np.asarray(np.bincount(place, told, len(items)), np.float64)
+        last = np.full(len(items), np.iinfo(np.int64).min)
+        np.maximum.at(last, place, times)
+        at = np.minimum(items.searchsorted(self.rows), len(items) - 1)
+        moved = items[at] == self.rows
+        worth[at[moved]] += self.weights[moved]
+        stays = ~moved
+        all_times = np.concatenate([last, self.times[stays]])
         order = np.argsort(-all_times, kind="stable")
         return Taken(
-            np.concatenate([items[moved], self.rows[stays]])[order].astype(np.int32, copy=False),
-            np.concatenate([worth[moved].astype(np.float32), self.weights[stays]])[order],
+            np.concatenate([items, self.rows[stays]])[order].astype(np.int32, copy=False),
+            np.concatenate([worth.astype(np.float32), self.weights[stays]])[order],
             all_times[order],
             taught=self.taught or bool((told > 0).any()),
         )
