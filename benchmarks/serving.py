@@ -22,6 +22,7 @@ import numpy as np
 
 from benchmarks.floor import floor_ms
 from benchmarks.release import publish
+from benchmarks.slow import BUDGET, degraded, publish_slow
 
 USERS = 2000
 """Different users asked for: nobody's state is warm because they asked just now."""
@@ -38,13 +39,15 @@ def measure(
     dataset: str | None = None,
     rate: float = 100.0,
     seconds: float = SECONDS,
+    slow_ranker: float | None = None,
 ) -> dict[str, Any]:
     """Publish a release, serve it by one worker, ask it.
 
     ``items`` and ``users``: of a synthetic release of 64 dimensions; ``dataset``: a public one in its place, trained as
     the demo is. ``rate``: requests a second of the open loop. Times in milliseconds as a client sees them;
     ``stages_ms``: medians of what the server says of its stages; ``floor_ms``: the sum of the parts alone;
-    ``times_floor``: the p50 of requests that nobody else disturbs, by that.
+    ``times_floor``: the p50 of requests that nobody else disturbs, by that. ``slow_ranker``: milliseconds that a ranker
+    takes with which, and with a budget, the release is served once more; ReleaseError where it has none.
     """
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -60,6 +63,7 @@ def measure(
         with served(folder, workers=2) as (url, _, server):
             _load(url, paths, "closed", CLIENTS, seconds / 4)
             private = _private_megabytes(server)
+        slow = {} if slow_ranker is None else {"slow_ranker": _slowed(folder, asked, paths, slow_ranker, rate, seconds)}
     return {
         "dataset": dataset or f"synthetic:{items}x64",
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -74,6 +78,7 @@ def measure(
         "times_floor": round(alone["p50_ms"] / sum(floor.values()), 2),
         "second_worker_private_mb": round(private, 1),
         "ready_s": round(ready_s, 2),
+        **slow,
         "open_loop_ms": opened["ms"],
     }
 
@@ -95,6 +100,22 @@ def served(folder: Path, *, workers: int) -> Iterator[tuple[str, float, int]]:
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait(timeout=30)
+
+
+def _slowed(
+    folder: Path, asked: list[str], paths: Path, milliseconds: float, rate: float, seconds: float
+) -> dict[str, Any]:
+    """The same crowd before a ranker that takes so long, on a surface with a budget that is shorter."""
+    _, took = publish_slow(folder, milliseconds)
+    with served(folder, workers=1) as (url, _, _):
+        without = degraded(url, asked[:USERS])
+        opened = _load(url, paths, "open", rate, seconds)
+    return {
+        "ranker_ms": round(took, 1),
+        "budget_ms": BUDGET,
+        "degraded": without,
+        "open_loop": {"rate": rate, **_without_times(opened)},
+    }
 
 
 def _wait(address: str, start: float) -> None:

@@ -264,6 +264,9 @@ def print_serving(console: Console, document: Mapping[str, Any]) -> None:
         f"closed, {clients} clients": document["closed_loop"],
         "closed, 1 client": document["one_client"],
     }
+    if slow := document.get("slow_ranker"):
+        name = f"open, the ranker takes {slow['ranker_ms']:g} ms of {slow['budget_ms']:g}"
+        loads[name] = slow["open_loop"]
     for name, row in loads.items():
         figures = (f"{row['p50_ms']:.2f}", f"{row['p90_ms']:.2f}", f"{row['p99_ms']:.2f}")
         table.add_row(name, f"{row['requests']:,}", f"{row['errors']:,}", f"{row['rps']:,.0f}", *figures)

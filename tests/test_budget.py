@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse
 from api.metrics import METRICS
 from api.problems import Shed
 from index.exact import Exact
-from recsys.budget import RETRY, Costs
+from recsys.budget import PATIENCE, RETRY, Costs
 from recsys.pipeline import Line, Recommender, Surface
 from recsys.retrieval import Parts, Query
 
@@ -61,12 +61,25 @@ def test_a_slow_ranker_is_left_out_before_it_runs():
 
 
 def test_one_that_has_become_fast_comes_back():
-    recommender = surface(1000, 0)
-    recommender.costs.took("ranker", 2.0)
-    quick = replace(recommender, ranker=slow(0))
+    now = [0.0]
+    quick = replace(surface(1000, 0), ranker=slow(0), costs=Costs(lambda: now[0]))
+    quick.costs.took("ranker", 2.0)
     said = [quick.recommend([QUERY], 10).degraded for _ in range(RETRY + 3)]
+    assert said == [("ranker",)] * (RETRY + 3), "so many answers came in no time"
+    now[0] = 2.0 * PATIENCE - 1
+    assert quick.recommend([QUERY], 10).degraded == ("ranker",)
+    now[0] += 1
+    assert [quick.recommend([QUERY], 10).degraded for _ in range(2)] == [(), ()]
+
+
+def test_seldom_asked_for_it_is_tried_no_more_often_than_one_in_so_many():
+    now = [0.0]
+    quick = replace(surface(1000, 0), ranker=slow(0), costs=Costs(lambda: now[0]))
+    quick.costs.took("ranker", 2.0)
+    now[0] = 1e9
+    said = [quick.recommend([QUERY], 10).degraded for _ in range(RETRY + 2)]
     assert said[:RETRY] == [("ranker",)] * RETRY
-    assert said[-2:] == [(), ()]
+    assert said[-1] == ()
 
 
 def test_without_a_budget_nothing_is_left_out():

@@ -61,14 +61,14 @@ def trend_of(data: Interactions, rng: np.random.Generator) -> float | None:
         return None
     history = History.of(split.train)
     recency = Recency(len(data.items), history.rows, history.times)
-    judged = {days: _ndcg(recency.ranked(days)[:LENGTH], split.test) for days in HALF_LIVES}
+    judged = {days: ndcg_of(recency.ranked(days)[:LENGTH], split.test) for days in HALF_LIVES}
     best = max(judged, key=lambda days: judged[days].mean() if len(judged[days]) else 0.0)
-    popular = _ndcg(by_popularity(popularity_of(split.train))[:LENGTH], split.test)
+    popular = ndcg_of(by_popularity(popularity_of(split.train))[:LENGTH], split.test)
     return best if difference(judged[best], popular, rng).low > 0 else None
 
 
-def _ndcg(rows: Int32, test: Interactions) -> Float64:
-    """NDCG of one list for everybody, float64 (u,), of those who took anything."""
+def ndcg_of(rows: Int32, test: Interactions) -> Float64:
+    """NDCG of one list for everybody, float64 (u,), for those who took anything."""
     matrix = test.matrix()
     gains = 1 / np.log2(np.arange(2, LENGTH + 2))
     by_item = np.zeros(len(test.items))

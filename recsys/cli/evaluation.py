@@ -311,6 +311,9 @@ def bench_serving(
     dataset: Annotated[str | None, typer.Option(help="A public data set in its place, trained as the demo is.")] = None,
     rate: Annotated[float, typer.Option(min=1, help="Requests a second of the open loop.")] = 100.0,
     seconds: Annotated[float, typer.Option(min=1, help="How long the open loop goes on.")] = 20.0,
+    slow_ranker: Annotated[
+        float | None, typer.Option(min=1, help="Serve once more with a ranker of so many milliseconds and a budget.")
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the latencies into this PNG.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -320,7 +323,7 @@ def bench_serving(
     if plot is not None:
         with extra("report"):
             from benchmarks.latency import draw
-    document = measure(items=items, users=users, dataset=dataset, rate=rate, seconds=seconds)
+    document = measure(items=items, users=users, dataset=dataset, rate=rate, seconds=seconds, slow_ranker=slow_ranker)
     times = document.pop("open_loop_ms")
     if plot is not None:
         draw(times, document, plot)
