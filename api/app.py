@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -20,12 +22,17 @@ from api.metrics import Measured
 from api.writing import Impressions, Writer
 from recsys import __version__
 from recsys.activity import Limits
+from recsys.barred import Barred
+from recsys.erasure import Eraser
 from recsys.errors import LogError, StoreError
 from recsys.logs import EventLog
+from recsys.logs.archive import Archive
 from recsys.playlists.delivery import opened_shelf
 from recsys.playlists.editions import EditionStore
 from recsys.playlists.reading import Reader
+from recsys.releases import ReleaseStore
 from recsys.settings import USUAL_KINDS, Settings
+from recsys.speed import Applier, SpeedLayer
 from recsys.states import limits_of, refresh
 from recsys.stores import Store
 
@@ -35,7 +42,8 @@ WEB = Path(__file__).parent / "web"
 FLUSH_SECONDS = 0.1
 """How long an impression waits for others, to be written with them."""
 CLOSE_SECONDS = 2.0
-"""How long a worker that is to end tries to write the impressions that it still has."""
+"""How long a worker that is to end finishes the events at hand, and tries to write the impressions that wait."""
+REST_SECONDS = 1.0
 
 
 def create_app(
@@ -53,6 +61,14 @@ def create_app(
             writer = Writer(events_log)
             impressions = Impressions(writer, settings.log.impressions)
             app.state.store, app.state.writer, app.state.impressions = store, writer, impressions
+            app.state.applier = Applier(store, lambda: live.current, settings)
+            app.state.eraser = Eraser(
+                events_log,
+                store,
+                Archive(settings.log.archive),
+                ReleaseStore(settings.releases.folder),
+                barred,
+            )
             limits = limits_of(settings)
             app.state.playlists = Reader(EditionStore(settings.playlists.folder), shelf)
             await live.follow()
@@ -61,7 +77,8 @@ def create_app(
             looks = (live.follow, lambda: _ensure_states(live, store, limits), lambda: _catch_up(live, store))
             tasks = [asyncio.create_task(_every(serve.watch_seconds, look)) for look in looks]
             tasks.append(asyncio.create_task(_every(FLUSH_SECONDS, lambda: _flush(impressions))))
-            yield
+            async with _applying(events_log, store, live, settings):
+                yield
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -76,7 +93,8 @@ def create_app(
     app.state.live = live
     app.state.cursor_key = serve.cursor_key.encode() or secrets.token_bytes(32)
     app.state.debug_key = serve.debug_key.encode()
-    app.state.rules = events.Rules(settings.log, {**USUAL_KINDS, **settings.data.kinds})
+    barred = Barred(settings.log.erased)
+    app.state.rules = events.Rules(settings.log, {**USUAL_KINDS, **settings.data.kinds}, barred)
     # Routes are looked through in this order: what is asked for most comes first.
     app.include_router(recommend.router)
     app.include_router(events.router)
@@ -101,6 +119,34 @@ class Fresh(StaticFiles):
         response = super().file_response(*args, **options)
         response.headers["Cache-Control"] = "no-cache"
         return response
+
+
+@contextlib.asynccontextmanager
+async def _applying(events_log: EventLog, store: Store, live: Live, settings: Settings) -> AsyncIterator[None]:
+    """While this lasts events are applied by this worker, with others that do so, where ``stream.inside`` says so."""
+    if not settings.stream.inside:
+        yield
+        return
+    stop = asyncio.Event()
+    reader = f"serve-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    layer = SpeedLayer(events_log, store, lambda: live.current, settings, reader)
+
+    async def apply() -> None:
+        while not stop.is_set():
+            try:
+                await layer.run(stop)
+            except Exception:
+                log.exception("the speed layer begins again in %g s", REST_SECONDS)
+                await asyncio.sleep(REST_SECONDS)
+
+    applying = asyncio.create_task(apply())
+    try:
+        yield
+    finally:
+        stop.set()
+        with contextlib.suppress(TimeoutError):
+            # It finishes the batch at hand; what it does not, another does.
+            await asyncio.wait_for(applying, CLOSE_SECONDS)
 
 
 async def _every(seconds: float, act: Callable[[], Awaitable[object]]) -> None:

@@ -9,7 +9,7 @@ import math
 import secrets
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -19,20 +19,23 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
 from api.answers import NEVER_KEPT
-from api.lookup import live_of, writer_of
+from api.direct import Direct
+from api.keeping import keep
+from api.lookup import live_of
 from api.metrics import METRICS
 from api.problems import PROBLEMS, UNKEPT, Problem, field_problem, short
 from api.schemas import MAX_EVENTS, EventPosted, EventsAnswer
-from api.writing import Writer
-from recsys.errors import LogError, LogFull, unknown_choice
+from recsys.barred import Barred
+from recsys.errors import unknown_choice
 from recsys.logs.records import Event, Record, Shown
 from recsys.settings import Kind, LogSettings
 
-router = APIRouter(responses=PROBLEMS)
+router = APIRouter(responses=PROBLEMS, route_class=Direct)
 
 POSTED: TypeAdapter[EventPosted] = TypeAdapter(EventPosted)
 IMPRESSION = "impression"
 """A kind that no configuration need name: an item was put before somebody's eyes, as the page that did it says."""
+AGAIN = "send it again under the same event_id, which does no harm if it was; lists are answered all the same"
 DAY = 86_400
 LATEST = 32_503_680_000
 """The year 3000: a time that it makes no sense to print."""
@@ -64,13 +67,17 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What events have to keep to, beside their shape. ``kinds``: those of the configuration."""
+    """What events have to keep to, beside their shape.
+
+    ``kinds``: those of the configuration. ``barred``: who was erased: what they did before is not taken again.
+    """
 
     log: LogSettings
     kinds: Mapping[str, Kind]
+    barred: Barred
 
-    def record(self, posted: object, kinds: Mapping[str, Kind], now: float) -> Record:
-        """What an event is in the log. RefusedError says why it is not to be there."""
+    def record(self, posted: object, kinds: Mapping[str, Kind], now: float, barred: Barred | None) -> Record:
+        """What an event is in the log. RefusedError says why it is not to be there. ``barred``: None if nobody is."""
         if not isinstance(posted, dict):
             raise RefusedError("", f"an event is an object, but this is {short(posted)}")
         try:
@@ -83,6 +90,8 @@ class Rules:
         if event.kind not in kinds and event.kind != IMPRESSION:
             raise RefusedError("kind", unknown_choice("kind of event", event.kind, [*kinds, IMPRESSION]))
         at = self._time(event.time, now)
+        if barred is not None and at <= barred.times([event.user_id])[0]:
+            raise RefusedError("user_id", "this user was erased after that, and asked that it be forgotten")
         id_ = event.event_id or secrets.token_hex(16)
         surface, request = event.surface or "", event.request_id or ""
         if event.kind not in kinds:
@@ -121,18 +130,19 @@ async def post_events(request: Request) -> Response:
     single = not isinstance(posted, list)
     rules, engine, now = _rules_of(request), live_of(request).current, time.time()
     kinds = rules.kinds if engine is None else {**rules.kinds, **engine.card.kinds}
+    barred = rules.barred if len(rules.barred) else None
     records: list[Record] = []
     refused: list[dict[str, Any]] = []
     for index, each in enumerate([posted] if single else posted):
         try:
-            records.append(rules.record(each, kinds, now))
+            records.append(rules.record(each, kinds, now, barred))
         except RefusedError as error:
             METRICS.refused_events.labels(error.counted).inc()
             if single:
                 raise Problem(422, str(error)) from None
             refused.append({"index": index, "reason": str(error)})
     if records:
-        await keep(writer_of(request), records)
+        await keep(request, records, AGAIN)
         items = [record.item for record in records if isinstance(record, Event)]
         for kind, count in Counter(
             record.kind if isinstance(record, Event) else IMPRESSION for record in records
@@ -142,18 +152,6 @@ async def post_events(request: Request) -> Response:
             METRICS.unknown_items.inc(unknown)
     content = to_json({"accepted": len(records), "refused": refused})
     return Response(content, 202, NEVER_KEPT, "application/json")
-
-
-async def keep(writer: Writer, records: Sequence[Record]) -> None:
-    """Append to the log; the Problem that says why it could not be, if so."""
-    try:
-        await writer.append(records)
-    except LogFull as error:
-        why = f"the event log has no room, so nothing of this was kept: {error}; lists are answered all the same"
-        raise Problem(507, why, {"Retry-After": "10"}) from error
-    except LogError as error:
-        again = "send it again under the same event_id, which does no harm if it was; lists are answered all the same"
-        raise Problem(503, f"this could not be kept: {error}; {again}", {"Retry-After": "1"}) from error
 
 
 def _rules_of(request: Request) -> Rules:

@@ -28,6 +28,7 @@ class Metrics:
     refused_events: Counter
     unknown_items: Counter
     impressions: Counter
+    erased: Counter
     loaded_releases: Counter
     refused_releases: Counter
     release_created: Gauge
@@ -53,6 +54,7 @@ METRICS = Metrics(
     refused_events=Counter("recsys_events_refused", "Events refused, by the field that was wrong", ["field"]),
     unknown_items=Counter("recsys_events_unknown_items", "Events accepted of items that the release does not know"),
     impressions=Counter("recsys_impressions", "Answers whose showing was written to the log or dropped", ["fate"]),
+    erased=Counter("recsys_users_erased", "Users erased"),
     loaded_releases=Counter("recsys_releases_loaded", "Releases put into service"),
     refused_releases=Counter("recsys_releases_refused", "Releases that the pointer named but that could not be loaded"),
     release_created=Gauge(

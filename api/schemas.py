@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Annotated
 
 from annotated_types import Len
@@ -126,6 +127,11 @@ class ItemAnswer(BaseModel):
         "no-information: by its title and at the end of what is popular, since its description says nothing that the "
         "encoder knows · no-encoder: the same, since the release has none",
     )
+    problems: dict[str, str] = Field(
+        examples=[{}],
+        description="Field of the description → why the release's encoder can use nothing of it. Fields that say "
+        "nothing are among them only where no field says anything that it knows",
+    )
 
 
 class UserDescription(Strict):
@@ -145,6 +151,33 @@ class UserAnswer(BaseModel):
     release: str = Field(examples=["2026-11-23T02-47-10"])
     interests: list[str] = Field(examples=[["science fiction", "slow"]])
     understood: bool = Field(examples=[True], description="Whether this release's encoder knows any of them.")
+
+
+class MergeRequest(Strict):
+    """Who somebody was before they logged in."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"anonymous_id": "s-5f0c"}]})
+
+    anonymous_id: Id
+
+
+class Merge(BaseModel):
+    """Whose events count for whom."""
+
+    user_id: str = Field(examples=["196"])
+    anonymous_id: str = Field(examples=["s-5f0c"])
+
+
+class ErasureReceipt(BaseModel):
+    """What was found of a user, and removed."""
+
+    user_id: str = Field(examples=["196"])
+    time: datetime = Field(description="What they did up to then is not learned again.")
+    ids: int = Field(examples=[1], description="Names that the user had, with those that were merged into them.")
+    removed: dict[str, int] = Field(
+        examples=[{"log": 12, "archive": 31, "releases": 2, "states": 1, "vectors": 2, "interests": 0}],
+        description="log, archive: records · releases: that knew them · the others: keys of the state store",
+    )
 
 
 class HistoryEntry(Strict):
@@ -291,7 +324,8 @@ class Answer(BaseModel):
         "that of recent items · declared-interests · segment · trending · popular · similar · none; or a source's name",
     )
     unknown: list[str] = Field(
-        default=[], description="Items of `context` and `exclude` that nobody knows: they count for nothing."
+        default=[],
+        description="Items of `context` and `exclude` that nobody knows: they count for nothing.",
     )
     trace: list[Stage] = Field(default=[], description="With `debug`: the stages in the order in which they ran.")
     degraded: list[str] = Field(examples=[[]], description="Parts that failed and were done without.")

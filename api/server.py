@@ -53,8 +53,11 @@ def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
         bound = stack.enter_context(_bound(settings.serve.host, settings.serve.port))
         # One key for all workers.
         answers = settings.serve.model_copy(update={"cursor_key": settings.serve.cursor_key or secrets.token_hex(32)})
+        # Who keeps the states has one more thing to keep up; where others do, they have processes for that.
+        inside = settings.state.url is None if settings.stream.inside is None else settings.stream.inside
+        stream = settings.stream.model_copy(update={"inside": inside})
         state = stack.enter_context(_state(settings.state))
-        settings = settings.model_copy(update={"state": state, "serve": answers})
+        settings = settings.model_copy(update={"state": state, "serve": answers, "stream": stream})
         stack.enter_context(_shared_metrics())
         config = uvicorn.Config(
             partial(worker_app, settings),

@@ -51,7 +51,7 @@ def test_an_item_that_is_put_is_described_found_and_gone_when_it_is_deleted(clie
     answer = client.put("/items/films/stalker", json=STALKER)
     release = client.get("/releases/current").json()["release"]
     assert answer.status_code == 201
-    assert answer.json() == {"item_id": "films/stalker", "release": release, "placed": "no-encoder"}
+    assert answer.json() == {"item_id": "films/stalker", "release": release, "placed": "no-encoder", "problems": {}}
     assert answer.headers["cache-control"] == "no-store"
     wanted = {name: value for name, value in STALKER.items() if value is not None}
     assert described(client, "films/stalker") == [{"item_id": "films/stalker", **wanted, "new_item": True}]

@@ -136,6 +136,19 @@ def test_who_watches_it_is_answered_from_it(address):
     assert {TOY_STORY, BUGS_LIFE} & set(ids(answer))
 
 
+def test_what_the_encoder_cannot_use_is_named_by_its_field(address):
+    def put(**said):
+        answer = httpx.put(f"{address}/items/odd", json=said).json()
+        return answer["placed"], answer["problems"]
+
+    known, none = "no word in it that is known", "no word in it"
+    assert put(title="Toys", text="qwxzk") == ("content", {"text": known})
+    silent = dict.fromkeys(("genres", "tags", "keywords"), "nothing said")
+    assert put(title="qwxzk", text="%%%") == ("no-information", {"title": known, "text": none, **silent})
+    assert put(title="Toys", text="The story of a toy") == ("content", {})
+    assert httpx.delete(f"{address}/items/odd").status_code == 204
+
+
 def test_who_names_what_it_is_about_is_offered_it(address):
     answer = recommended(address, interests=["toy", "Woody", "Buzz Lightyear"], k=5)
     assert answer.json()["level"] == "declared-interests"
