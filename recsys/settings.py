@@ -226,6 +226,8 @@ class State(Section):
     """``redis://``, ``rediss://``, ``unix://``. None: an embedded server, spawned as a child, is used."""
     folder: Path = Path("var/state")
     """The embedded server's append-only file, socket and log."""
+    fsync: Literal["everysec", "always"] = "everysec"
+    """When the embedded server has the disk hold what it wrote: each second, or before each answer."""
     timeout_ms: int = Field(default=100, ge=1)
     """How long a request waits for Redis before it answers from the ladder."""
 

@@ -225,7 +225,7 @@ class EmbeddedServer:
             "daemonize": "no",
             "save": "",
             "appendonly": "yes",
-            "appendfsync": "everysec",
+            "appendfsync": self.state.fsync,
             "aof-load-truncated": "yes",
             "maxmemory-policy": "noeviction",
         }

@@ -224,3 +224,13 @@ def test_a_redis_that_is_not_there_is_said_so(short_folder):
                     await ask
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("fsync", ["everysec", "always"])
+def test_the_embedded_server_syncs_as_it_is_told(short_folder, fsync):
+    async def story():
+        async with open_log(beside({"folder": short_folder, "fsync": fsync})) as log:
+            return await log._client.config_get("append*")
+
+    told = asyncio.run(story())
+    assert (told["appendonly"], told["appendfsync"]) == ("yes", fsync)
