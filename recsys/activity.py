@@ -79,18 +79,22 @@ def joined(states: Sequence[UserState], limits: Limits) -> UserState:
 
 def same(one: UserState, other: UserState) -> bool:
     """Whether two states know the same, vectors and interests aside."""
-    return same_deeds(one, other) and _equal(one, other, "shown", "shown_times", "shown_marks")
+    return same_deeds(one, other) and (one is other or _equal(one, other, "shown", "shown_times", "shown_marks"))
 
 
 def same_deeds(one: UserState, other: UserState) -> bool:
     """Whether two states know the same of what users did, whatever was put before them."""
-    return (one.into, one.absorbed) == (other.into, other.absorbed) and _equal(
-        one, other, "recent", "weights", "times", "marks", "seen", "seen_times", "dropped"
+    return one is other or (
+        (one.into, one.absorbed) == (other.into, other.absorbed)
+        and _equal(one, other, "recent", "weights", "times", "marks", "seen", "seen_times", "dropped")
     )
 
 
 def _equal(one: UserState, other: UserState, *names: str) -> bool:
-    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
+    pairs = ((getattr(one, name), getattr(other, name)) for name in names)
+    return all(
+        left is right or (len(left) == len(right) and left.tobytes() == right.tobytes()) for left, right in pairs
+    )
 
 
 def _all(states: Sequence[UserState], name: str) -> np.ndarray:

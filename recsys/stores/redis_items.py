@@ -46,6 +46,14 @@ for at = 3, #ARGV, 3 do
 end
 if tonumber(count) > before then redis.call('SET', KEYS[1], epoch .. '-' .. count) end
 """
+# One command for many amounts; what is least goes once there is a tenth more than wanted.
+COUNT = """
+for at = 3, #ARGV, 2 do redis.call('ZINCRBY', KEYS[1], ARGV[at + 1], ARGV[at]) end
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+if redis.call('ZCARD', KEYS[1]) > ARGV[2] * 1.1 then
+  redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -ARGV[2] - 1)
+end
+"""
 
 
 class RedisItems:
@@ -93,15 +101,11 @@ class RedisItems:
         """Add amounts to those of a tally; it is cut once it holds a tenth more than the ``most`` largest."""
         if not amounts:
             return
-        key = COUNTS + encoded(tally)
-        pipeline = self._server.client.pipeline(transaction=False)
-        for name, amount in amounts.items():
-            pipeline.zincrby(key, amount, encoded(name))
-        pipeline.expire(key, seconds)
-        pipeline.zcard(key)
-        *_, size = await self._server.answer(pipeline.execute(), BULK_TIMEOUT)
-        if size > most * 1.1:
-            await self._server.answer(self._server.client.zremrangebyrank(key, 0, -most - 1), BULK_TIMEOUT)
+        told = [part for name, amount in amounts.items() for part in (encoded(name), repr(amount))]
+        for start in range(0, len(told), 2 * BATCH_LENGTH):
+            arguments = [str(seconds), str(most), *told[start : start + 2 * BATCH_LENGTH]]
+            command = self._server.client.eval(COUNT, 1, COUNTS + encoded(tally), *arguments)
+            await self._server.answer(command, BULK_TIMEOUT)
 
     async def largest(self, tally: str, most: int) -> dict[str, float]:
         """The largest amounts of a tally."""
