@@ -34,7 +34,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from recsys.errors import Busy, GateRefused, ReleaseDamaged, ReleaseError, ReleaseNotFound, ReleaseTooNew
 from recsys.settings import describe
 
-SCHEMA = 2
+SCHEMA = 3
 """What this program writes; it reads this and every older one."""
 
 ID = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}(-\d+)?")

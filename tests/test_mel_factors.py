@@ -12,6 +12,7 @@ from recsys.encoding.concat import Concat
 from recsys.settings import load_settings
 from recsys.testing.encodings import EncodingContract
 from training.encoders import encoder_of
+from training.engines import without_content
 from training.run import train
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -95,9 +96,22 @@ def released(tmp_path_factory):
         '[data]\nevents = "events.csv"\nitems = "items.csv"\n[model]\nname = "ials"\nfactors = 8\n'
         "[content]\nkappa = 3\nprior = 1\n[gate]\nwarm_loss = 1.0\nbeat_popularity = false\n"
         f'[content.encoder]\n{options}\nfolder = "clips"\n'
+        '[surfaces.similar]\nsteps = [{ name = "content-outlier", quantile = 0.25 }]\n'
         '[index]\nbackend = "exact"\n[state]\nurl = "memory://"\n[train]\nthreads = 1\n'
     )
     return train(load_settings(folder / "recsys.toml", {}), now=NOW, environ={}).release
+
+
+def test_a_surface_may_ask_for_content_though_the_release_is_measured_without_it_too(released):
+    engine = assemble(released, load_index)
+    assert [line.name for line in engine.surfaces["similar"].steps] == ["content-outlier"]
+    assert "without" in released.manifest.metrics["content"]
+    outlier, seen = {"name": "content-outlier"}, {"name": "seen"}
+    said = {"sources": ["content-nearest"], "filters": [seen, outlier], "ladder": [{"name": "x", "index": "content"}]}
+    assert without_content({"a": said, "b": {"budget_ms": 3.0, "steps": [outlier]}}) == {
+        "a": {"filters": [seen], "ladder": []},
+        "b": {"budget_ms": 3.0, "steps": []},
+    }
 
 
 def test_a_release_is_taught_so_by_its_configuration(released):

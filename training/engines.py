@@ -24,6 +24,9 @@ from training.progress import Watcher
 from training.strangers import rungs_of
 from training.surfaces import surfaces_of
 
+ASK_FOR_CONTENT = frozenset({"content-nearest", "declared-interests", "content-outlier"})
+"""Sources and steps that a release without content cannot have."""
+
 
 def named(settings: Settings) -> dict[str, dict[str, Any]]:
     """The surfaces that the settings add to those that every release has."""
@@ -33,6 +36,22 @@ def named(settings: Settings) -> dict[str, dict[str, Any]]:
 def plain(settings: Settings) -> Settings:
     """The settings without surfaces: what a model is compared with answers as it is."""
     return settings.model_copy(update={"surfaces": {}})
+
+
+def without_content(surfaces: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Surfaces of a release with content as they are where it is measured without: no line that asks for content."""
+
+    def asks(line: Any) -> bool:
+        said = line if isinstance(line, Mapping) else {"name": line}
+        return said.get("name") in ASK_FOR_CONTENT or CONTENT_INDEX in (said.get("index"), said.get("vectors"))
+
+    kept = {}
+    for name, said in surfaces.items():
+        left = {key: [one for one in value if not asks(one)] if isinstance(value, list | tuple) else value
+                for key, value in said.items()}  # fmt: skip
+        # Sources that were all of content's leave those that the release has anyway.
+        kept[name] = {key: value for key, value in left.items() if key != "sources" or value or not said["sources"]}
+    return kept
 
 
 def content_rng(settings: Settings) -> np.random.Generator:
@@ -96,6 +115,8 @@ def engine_of(
     ``known``: what is known of users when they ask, if that is more than what was learned from. ``content``: what is
     known of items by what is said of them, if ``learned`` has it in its vectors.
     """
+    if content is None and settings.content is not None:
+        settings = settings.model_copy(update={"surfaces": without_content(settings.surfaces)})
     history = History.of(data if known is None else known)
     fold, built, reports = learned.fold, {}, {}
     vectors = directions = None
