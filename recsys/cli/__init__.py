@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from recsys import __version__
-from recsys.cli import data, evaluation, log, loop, playlists, release, stream, tune
+from recsys.cli import bench_stream, data, evaluation, log, loop, playlists, release, stream, tune
 from recsys.errors import RecsysError, SettingsError
 
 app = typer.Typer(
@@ -27,10 +27,10 @@ app = typer.Typer(
 )
 app.add_typer(loop.app)
 app.add_typer(evaluation.app)
+evaluation.bench_app.add_typer(bench_stream.app)
 app.add_typer(tune.app)
 app.add_typer(data.app, name="data")
 app.add_typer(release.app, name="release")
-app.add_typer(stream.app, name="stream")
 app.add_typer(stream.app, name="stream")
 app.add_typer(log.app, name="log")
 app.add_typer(playlists.app, name="playlists")

@@ -330,30 +330,6 @@ def bench_serving(
     print_json(document) if as_json else print_serving(Console(), document)
 
 
-@bench_app.command("events", epilog="Examples: `recsys bench events --json` · `recsys bench events --dataset ml-100k`")
-def bench_events(
-    *,
-    items: Annotated[int, typer.Option(min=1000, help="Items of a synthetic release of 64 dimensions.")] = 100_000,
-    users: Annotated[int, typer.Option(min=1000, help="Its users, and those that a new release takes over.")] = 100_000,
-    dataset: Annotated[str | None, typer.Option(help="A public data set in its place, trained as the demo is.")] = None,
-    seconds: Annotated[float, typer.Option(min=2, help="How long lists are watched.")] = 20.0,
-    folder: Annotated[Path | None, typer.Option(help="Keep the document here as events.json.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """What an event costs: how soon lists change, how many are accepted and applied, memory, a new release."""
-    with extra("bench"):
-        from benchmarks.events import measure
-    document = measure(items=items, users=users, dataset=dataset, seconds=seconds)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "events.json").write_text(json.dumps(document, indent=2) + "\n")
-    if as_json:
-        print_json(document)
-        return
-    for name, value in document.items():
-        typer.echo(f"{name}: {value}")
-
-
 @bench_app.command("speed", epilog="Examples: `recsys bench speed` · `recsys bench speed loop --folder results`")
 def bench_speed(
     names: Annotated[list[str] | None, typer.Argument(help="Which ones; without it all.", metavar="[NAME]…")] = None,
