@@ -115,12 +115,16 @@ async def status(settings: Settings, *, seconds: float = 1.0, most: int = 10) ->
 
 
 async def _everything(settings: Settings, events_log: EventLog) -> AsyncIterator[Record]:
-    """The archive, then the log: what stands in both counts once."""
-    for record in Archive(settings.log.archive).records():
+    """The archive, then the log, then what was archived, and perhaps trimmed, meanwhile: twice is as once."""
+    archive = Archive(settings.log.archive)
+    before = archive.files()
+    for record in archive.records():
         yield record
     async for entry in events_log.replay():
         if entry.record is not None:
             yield entry.record
+    for record in archive.records(without=before):
+        yield record
 
 
 @contextlib.contextmanager

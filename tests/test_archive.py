@@ -103,6 +103,19 @@ def test_many_files_of_a_past_day_become_one_and_those_of_today_stay(tmp_path):
     assert Counter(archive.records()) == Counter([*some, event(NOON + DAY), event(NOON + 100)])
 
 
+def test_what_came_since_can_be_read_alone(tmp_path):
+    """Whether it is in a file of its own or was put into another one."""
+    archive = Archive(tmp_path)
+    archive.write(entries([event(NOON)]))
+    archive.compact(date(2024, 10, 5))
+    before = archive.files()
+    assert list(archive.records(before)) == []
+    archive.write(entries([event(NOON + 1)], first=1))
+    assert list(archive.records(before)) == [event(NOON + 1)]
+    archive.compact(date(2024, 10, 5))
+    assert set(archive.records(before)) == {event(NOON), event(NOON + 1)}
+
+
 def test_erasing_a_user_rewrites_what_names_them_and_nothing_else(tmp_path):
     archive = Archive(tmp_path)
     of_ann = [

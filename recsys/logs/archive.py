@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import fcntl
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from itertools import groupby
 from pathlib import Path
@@ -107,25 +107,37 @@ class Archive:
         """The days of which something was archived, oldest first."""
         return sorted(date.fromisoformat(path.name.removeprefix("day=")) for path in self.folder.glob("day=*"))
 
-    def table(self, family: str, day: date) -> pa.Table:
-        """A family's rows of one day, each record's once, in the order in which they were archived."""
-        tables = [_read(path, SCHEMAS[family]) for path in self._files(family, day)]
+    def files(self) -> set[tuple[Path, int]]:
+        """What is there now: names of files, and numbers that change when one is written anew."""
+        found = set()
+        for path in self.folder.glob("day=*/*.parquet"):
+            with suppress(FileNotFoundError):
+                found.add((path, path.stat().st_ino))
+        return found
+
+    def table(self, family: str, day: date, without: Set[tuple[Path, int]] = frozenset()) -> pa.Table:
+        """A family's rows of one day, each record's once, in the order in which they were archived.
+
+        ``without``: some of :meth:`files`, which are not read.
+        """
+        files = [path for path in self._files(family, day) if (path, path.stat().st_ino) not in without]
+        tables = [_read(path, SCHEMAS[family]) for path in files]
         return pa.concat_tables(_without_repetition(tables) or [SCHEMAS[family].empty_table()])
 
-    def records(self) -> Iterator[Record]:
-        """Every record that can be read, day by day."""
+    def records(self, without: Set[tuple[Path, int]] = frozenset()) -> Iterator[Record]:
+        """Every record that can be read, day by day. ``without``: as in :meth:`table`."""
         for day in self.days():
-            for row in self.table("changes", day).to_pylist():
+            for row in self.table("changes", day, without).to_pylist():
                 try:
                     yield decode(row["record"])
                 except LogError:
                     continue
-            for row in self.table("events", day).to_pylist():
+            for row in self.table("events", day, without).to_pylist():
                 yield Event(
                     row["event_id"], row["time"], row["user_id"], row["item_id"], row["kind"], row["value"],
                     row["surface"], row["request"], row["position"],
                 )  # fmt: skip
-            for _, rows in groupby(self.table("shown", day).to_pylist(), lambda row: row["log_position"]):
+            for _, rows in groupby(self.table("shown", day, without).to_pylist(), lambda row: row["log_position"]):
                 yield _shown(list(rows))
 
     def compact(self, before: date) -> int:
