@@ -215,6 +215,7 @@ def test_a_surface_is_chosen_and_stands_in_the_address(opened):
     page = opened("#user=405")
     expect(page.get_by_label("Surface")).to_have_value("home")
     expect(page.locator("#surface option")).to_have_text(["home", "popular", "trending"])
+    expect(page.locator("#list-body .item")).to_have_count(20)
     before = titles(page, "list")
     page.get_by_label("Surface").select_option("trending")
     expect(page.locator("#list-note")).to_have_text("for user 405, on trending")

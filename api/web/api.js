@@ -77,6 +77,12 @@ export const recommendAnonymous = (items, interests, surface, k, signal) => {
   return ask("recommend", signal, json("POST", { history, interests, surface, k: Number(k), explain: true }));
 };
 
+/** Tell what a user did; the id makes it one event, also if it has to be sent twice. */
+export const tell = (event) => {
+  const id = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return ask("events", undefined, json("POST", { event_id: id, ...event }));
+};
+
 /** Describe an item, known or new. */
 export async function put(item, description) {
   const answer = await ask(`items/${q(item)}`, undefined, json("PUT", description));

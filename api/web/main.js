@@ -8,6 +8,8 @@ const KS = ["5", "10", "20", "50", "100", "200"];
 const SUGGESTED = 6;
 const FOUND = 12;
 const WAIT_FOR_TYPING = 120;
+const WAIT_FOR_EVENTS = 60;
+const TRIES = 20;
 
 let shown = {}; // the state that the panes stand for
 let from = null; // what had the focus when the similar panel was opened
@@ -60,16 +62,53 @@ function options(state) {
   return { open, toggle, current: state.similar };
 }
 
-async function showList(state) {
-  await pane("list", async (signal) => {
+/** What was said and is not in the list's answer yet: it is read in the background, within tens of milliseconds. */
+const leaving = new Set();
+
+/** The list as it is, asked for again for a while as long as it holds what a user has just taken out of it. */
+async function listed(state, signal) {
+  for (let left = TRIES; ; left -= 1) {
     const answer = state.anonymous
       ? await api.recommendAnonymous(state.anonymous, state.interests, state.surface, state.k, signal)
       : await api.recommend(state.user, state.surface, state.k, signal);
+    if (!left || !answer.items.some((item) => leaving.has(item.item_id))) return answer;
+    await new Promise((wake) => setTimeout(wake, WAIT_FOR_EVENTS));
+    signal.throwIfAborted();
+  }
+}
+
+/** A user likes or dismisses an item: it leaves the list at once, and then the list is asked for again. */
+async function tell(item, kind) {
+  const state = read();
+  const rowsOf = () => document.querySelectorAll(`#list-body [data-id="${CSS.escape(item.item_id)}"]`);
+  leaving.add(item.item_id);
+  for (const row of rowsOf()) row.toggleAttribute("data-leaving", true);
+  const shownIn = item.request_id && { request_id: item.request_id, position: item.rank, surface: state.surface };
+  try {
+    await api.tell({ user_id: state.user, item_id: item.item_id, kind, ...shownIn });
+    const here = read();
+    if (here.user === state.user) await Promise.all([showList(here), showHistory(here)]);
+    $("said").textContent = `${title(item)}: ${kind === "like" ? "liked" : "dismissed"}. ${$("said").textContent}`;
+  } catch (error) {
+    if (!(error instanceof api.Problem)) throw error;
+    for (const row of rowsOf()) row.toggleAttribute("data-leaving", false);
+    $("list-body").prepend(problem(error));
+  } finally {
+    leaving.delete(item.item_id);
+  }
+}
+
+async function showList(state) {
+  const before = new Set([...$("list-body").querySelectorAll("[data-id]")].map((row) => row.dataset.id));
+  const told = leaving.size > 0;
+  await pane("list", async (signal) => {
+    const answer = await listed(state, signal);
     const named = answer.items.flatMap((item) => [item, ...(item.because ?? [])]).map((item) => item.item_id);
     const about = new Map((await api.describe(named, answer.release, signal)).map((item) => [item.item_id, item]));
     const items = answer.items.map((item) => {
       const because = (item.because ?? []).map((why) => ({ ...about.get(why.item_id), ...why }));
-      return { ...about.get(item.item_id), ...item, because };
+      const arrived = told && !before.has(item.item_id);
+      return { ...about.get(item.item_id), ...item, because, arrived, request_id: answer.request_id };
     });
     const whom = state.anonymous ? "an anonymous visitor" : `user ${state.user}`;
     $("said").textContent =
@@ -77,7 +116,9 @@ async function showList(state) {
     return {
       content: [
         ...provenance(answer, { withLadder: true }),
-        items.length ? rows(items, options(state)) : empty("Every item has been seen: nothing is left to recommend."),
+        items.length
+          ? rows(items, { ...options(state), tell: state.anonymous ? null : tell })
+          : empty("Every item has been seen: nothing is left to recommend."),
       ],
       about: state.surface === DEFAULT_SURFACE ? `for ${whom}` : `for ${whom}, on ${state.surface}`,
     };

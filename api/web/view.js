@@ -20,7 +20,7 @@ export const plural = (value, one, many = `${one}s`) => `${number(value)} ${valu
 export const milliseconds = (value) => `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
 export const title = (item) => String(item.title ?? item.item_id);
 
-const NOT_FACTS = new Set(["item_id", "title", "time", "rank", "score", "sources", "year", "new_item", "vector", "because", "features", "share"]);
+const NOT_FACTS = new Set(["item_id", "title", "time", "rank", "score", "sources", "arrived", "request_id", "year", "new_item", "vector", "because", "features", "share"]);
 
 /** Sorts what a catalogue happens to know of an item: short facts, lists of labels, one longer text. */
 function known(item) {
@@ -63,16 +63,33 @@ function reasons({ because = [], features = [] }) {
     `raised by ${raised.map(({ feature }) => feature).join(" · ")}`);
 }
 
+/** What a user can say of an item: kind of event → its sign, and what the button is called. */
+const OPINIONS = { like: ["♥", "Like"], dismiss: ["✕", "Dismiss"] };
+
+const opinions = (item, tell) =>
+  h(
+    "div",
+    { class: "opinions" },
+    Object.entries(OPINIONS).map(([kind, [sign, name]]) =>
+      h(
+        "button",
+        { type: "button", class: `opinion ${kind}`, title: name, "aria-label": `${name} ${title(item)}`, onclick: () => tell(item, kind) },
+        sign,
+      ),
+    ),
+  );
+
 /**
  * One item. ``open(item)``: show similar ones. ``toggle``: null, or { has(id), flip(item) } for an anonymous history.
- * ``best``: the highest score of the list, against which the bar is drawn.
+ * ``tell``: null, or what is told that a user likes or dismisses an item. ``best``: the highest score of the list,
+ * against which the bar is drawn.
  */
-export function row(item, { open, toggle, best, current }) {
+export function row(item, { open, toggle, tell, best, current }) {
   const about = known(item);
   const chosen = toggle?.has(item.item_id);
   return h(
     "li",
-    { class: "item", "data-id": item.item_id, "data-current": item.item_id === current },
+    { class: "item", "data-id": item.item_id, "data-current": item.item_id === current, "data-arrived": item.arrived },
     item.rank && h("span", { class: "rank" }, String(item.rank)),
     h(
       "div",
@@ -107,6 +124,7 @@ export function row(item, { open, toggle, best, current }) {
         },
         chosen ? "×" : "+",
       ),
+    tell && opinions(item, tell),
   );
 }
 
