@@ -7,7 +7,8 @@ Little-endian; a format is a promise, so later versions read the earlier ones fo
     all         magic 2s · version u8 · width u8 (0 but for times) · checksum u32 (low half of the xxh3 of what follows)
     state 2     records r u16 · seen items s u32 · first time i64 · different weights w u8 · bytes of links u16
                 · keys u64 (r,) · seen u64 (s,) · times and seen times as seconds after the first u32 or u64 (r + s,)
-                (the width says which) · marks u32 (r,) · the different weights f32 (w,) · their places u8 (r,)
+                (the width says which) · marks u32 (r,) · the different weights f32 (w,) · their places u8 (r,),
+                or two in a byte, the first in its lower half, where there are 16 weights at most
                 · dismissed, a bit each (s,) · links: [into, absorbed] as JSON, or nothing
                 without a table of weights, w = 0, the weights stand in the place of the places as f32 (r,)
     state 1     r u32 · s u32 · first time i64 · keys u64 (r,) · seen u64 (s,) · times u32 or u64 (r,)
@@ -21,7 +22,7 @@ Little-endian; a format is a promise, so later versions read the earlier ones fo
     interests 1 a list of texts as JSON in UTF-8
     item 1      its description as JSON in UTF-8, null where it was deleted
 
-A state with 50 records takes 875 bytes and 4 more for each different weight; 12 more for each item seen before, and a
+A state with 50 records takes 850 bytes and 4 more for each different weight; 12 more for each item seen before, and a
 bit. A vector of 64 dimensions takes 268, 100 impressions in five answers 961.
 """
 
@@ -36,7 +37,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from recsys.arrays import Float32, Int64, UInt32, UInt64
+from recsys.arrays import Float32, Int64, UInt8, UInt32, UInt64
 from recsys.errors import StoreError
 from recsys.stores import UserState
 
@@ -48,6 +49,7 @@ VERSIONS: Mapping[bytes, int] = {_STATE: 2, _VECTOR: 2, _INTERESTS: 2, _ITEM: 1,
 _NARROW, _WIDE = 4, 8
 _OFFSETS: dict[int, np.dtype[Any]] = {_NARROW: np.dtype("<u4"), _WIDE: np.dtype("<u8")}
 STAMP = 24
+HALF = 16
 MOST = 2**16 - 1
 
 TRAIN, AGAIN = "run `recsys stream rebuild` to make it again", "PUT it again"
@@ -96,7 +98,7 @@ def encode_state(state: UserState) -> bytes:
         seen.tobytes(),
         offsets.tobytes(),
         marks.tobytes(),
-        table.tobytes() + places.astype(np.uint8).tobytes() if small else weights.tobytes(),
+        table.tobytes() + _packed(places.astype(np.uint8), table.size) if small else weights.tobytes(),
         np.packbits(dropped, bitorder="little").tobytes(),
         links,
     )
@@ -195,7 +197,7 @@ def _decode_state(
     if width not in _OFFSETS or len(state) < start:
         raise _damaged(what, "its lengths do not fit together")
     r, s, first, w, linked = _COUNTS.unpack_from(state, _HEAD.size)
-    told = 4 * w + r if w else 4 * r
+    told = 4 * w + _room(r, w) if w else 4 * r
     if len(state) != start + (12 + width) * r + (8 + width) * s + told + (s + 7) // 8 + linked:
         raise _damaged(what, f"{len(state)} bytes cannot hold {r} recent and {s} seen items")
     recent = np.frombuffer(state, "<u8", r, start)
@@ -204,7 +206,7 @@ def _decode_state(
     marks = np.frombuffer(state, "<u4", r, start := start + width * (r + s))
     start += 4 * r
     if w:
-        places = np.frombuffer(state, np.uint8, r, start + 4 * w)
+        places = _unpacked(np.frombuffer(state, np.uint8, _room(r, w), start + 4 * w), r, w)
         if r and int(places.max()) >= w:
             raise _damaged(what, "a weight is not in its table")
         weights = np.frombuffer(state, "<f4", w, start)[places]
@@ -298,6 +300,27 @@ def _columns(user: str, what: str, shape: str, state: UserState, names: Sequence
         shapes = ", ".join(str(array.shape) for array in arrays)
         raise ValueError(f"user {user!r}: {what} are {shapes} but must be {shape} all of them")
     return arrays
+
+
+def _room(places: int, table: int) -> int:
+    """Bytes that so many places in a table take."""
+    return (places + 1) // 2 if table <= HALF else places
+
+
+def _packed(places: UInt8, table: int) -> bytes:
+    if table > HALF:
+        return places.tobytes()
+    both = np.zeros(2 * _room(len(places), table), np.uint8)
+    both[: len(places)] = places
+    return (both[::2] | both[1::2] << 4).tobytes()
+
+
+def _unpacked(packed: UInt8, places: int, table: int) -> UInt8:
+    if table > HALF:
+        return packed
+    both = np.empty(2 * len(packed), np.uint8)
+    both[::2], both[1::2] = packed & 15, packed >> 4
+    return both[:places]
 
 
 def _table(values: UInt32) -> tuple[UInt32, np.ndarray]:
