@@ -58,3 +58,20 @@ def test_it_can_score_and_refuses_what_is_not_there():
         SOURCES["similar-to-recent"](PARTS, index="content")
     with pytest.raises(ValueError, match="last is 0: at least 1 was wanted"):
         SOURCES["similar-to-recent"](PARTS, last=0)
+
+
+def test_fewer_neighbours_of_each_item_are_the_best_of_each():
+    lean = SOURCES["similar-to-recent"](PARTS, last=3, each=4)
+    asked = [query([(0, 1), (3, 1)]), query([(5, 2)])]
+    found = lean(asked, 9)
+    for line, last in enumerate([[0, 3], [5]]):
+        near = {int(row) for item in last for row in np.argsort(-COSINES[item])[:4] if COSINES[item, row] > 0}
+        filled = found.filled[line]
+        assert set(found.rows[line][filled].tolist()) == near
+        assert np.allclose(
+            found.scores[line][filled], np.sort(COSINES[sorted(near)][:, last].max(axis=1))[::-1], atol=1e-6
+        )
+    alone = lean(asked[:1], 9)
+    assert np.array_equal(alone.rows[0], found.rows[0])
+    with pytest.raises(ValueError, match="each is -1: at least 1 was wanted, or 0 for as many as are wanted of all"):
+        SOURCES["similar-to-recent"](PARTS, each=-1)

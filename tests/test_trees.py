@@ -34,7 +34,7 @@ def booster():
     return grown()
 
 
-@pytest.mark.parametrize("leaves", [2, 32, 33, 64])
+@pytest.mark.parametrize("leaves", [2, 16, 17, 32, 33, 64])
 def test_sums_equal_lightgbm(leaves):
     booster = grown(leaves)
     rows = rows_of(700, 1)  # several blocks
@@ -47,6 +47,7 @@ def test_sums_equal_lightgbm(leaves):
 def test_a_value_on_the_threshold_goes_left_as_in_lightgbm(booster):
     trees = Trees.of(booster.model_to_string())
     edges = [np.float32(value) for splits in trees.splits for value in splits.thresholds if np.isfinite(value)]
+    edges += [np.nextafter(value, np.float32(end)) for value in edges for end in (-np.inf, np.inf)]
     rows = np.repeat(np.array(edges, np.float32)[:, None], COLUMNS, axis=1)
     assert np.allclose(trees.score(rows), booster.predict(rows, raw_score=True), atol=1e-12)
 
