@@ -269,8 +269,6 @@ class Stream(Section):
     """How many of the newest impressions of a user are remembered."""
     half_life_days: float = Field(default=7.0, gt=0)
     """In which an event counts half among what trends."""
-    window_seconds: int = Field(default=3600, ge=1)
-    """How long the ids of events are remembered, so that what trends counts each once; states need no such window."""
 
 
 class Serve(Section):
