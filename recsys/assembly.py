@@ -52,6 +52,7 @@ from recsys.retrieval import (
 )
 from recsys.settings import Kind, Section, describe
 from recsys.sources.declared_interests import encoded
+from recsys.stores import ItemChange
 from recsys.users import History, Resolver, Users
 from recsys.vocabulary import Vocabulary, load_mapped
 
@@ -309,6 +310,28 @@ def similar_surface(fold: Fold | None, lists: Mapping[str, ItemLists], content: 
     if content is None:
         return unseen(*learned)
     return unseen(*learned, Line(name="content-nearest"), fusion=Line(name="by-takers", kappa=content.kappa))
+
+
+def settled(release: Release, changes: Sequence[ItemChange]) -> list[ItemChange]:
+    """The changes that make no difference to a release: it knows the item by that very description.
+
+    A deletion always does: of what was deleted events are left, and the next release would have it back.
+    ReleaseDamaged where the items cannot be read.
+    """
+    try:
+        items = Vocabulary.load(release.folder / "items")
+        catalogue = Catalogue.load(release.folder / "items/catalogue.arrow")
+    except (OSError, ValueError) as error:
+        raise ReleaseDamaged(f"release {release.id} is damaged: its items cannot be read ({error})") from error
+    told = [change for change in changes if change.description is not None]
+    rows = items.rows([change.item_id for change in told])
+    return [
+        change
+        for change, row in zip(told, rows.tolist(), strict=True)
+        if row >= 0
+        and catalogue.describe(np.array([row], np.int32))
+        == [{"item_id": change.item_id, **known((change.description or {}).items())}]
+    ]
 
 
 def assemble(release: Release, load_index: LoadIndex, grow: Grow | None = None) -> Engine:

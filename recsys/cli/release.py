@@ -93,9 +93,10 @@ def release_prune(
     *,
     keep: Annotated[int | None, typer.Option(help="How many to keep, the current one among them.", min=1)] = None,
 ) -> None:
-    """Remove the oldest releases and the user vectors that lie in their spaces."""
+    """Remove the oldest releases, user vectors in their spaces, and changes of items that all others know."""
     import asyncio
 
+    from recsys.assembly import settled
     from recsys.stores import open_store
 
     settings = settings_of(config)
@@ -105,9 +106,22 @@ def release_prune(
         async with open_store(settings.state) as users:
             return await users.forget(release)
 
+    async def drop() -> int:
+        """Changes without which every release that is left is the same."""
+        async with open_store(settings.state) as store:
+            changes = list((await store.item_changes()).changes)
+            for release in releases.ids():
+                changes = settled(releases.get(release), changes)
+            return await store.drop_items(changes)
+
     with releases.publishing():
         gone = releases.outdated(keep or settings.releases.keep)
         # Vectors first: what a failure leaves can be pruned again.
         vectors = sum(asyncio.run(forget(release)) for release in gone)
         releases.remove(gone)
-    typer.echo(f"{len(gone)} releases and {vectors:,} user vectors removed" + (f": {', '.join(gone)}" if gone else ""))
+        dropped = asyncio.run(drop()) if releases.ids() else 0
+    typer.echo(
+        f"{len(gone)} releases and {vectors:,} user vectors removed"
+        + (f": {', '.join(gone)}" if gone else "")
+        + (f"; {dropped:,} changes of items dropped, which all that are left know" if dropped else "")
+    )

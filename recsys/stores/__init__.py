@@ -233,6 +233,14 @@ class ItemChangeStore(Protocol):
         """What changed after a mark; one small key is read where nothing did. The mark of an empty store is empty."""
         ...
 
+    async def drop_items(self, changes: Sequence[ItemChange]) -> int:
+        """Take away those of these changes that are still kept as they are here; how many.
+
+        For changes that make no difference to anybody any more. The mark stays as it is, and what was said before a
+        change that is taken away comes too late as before.
+        """
+        ...
+
 
 class Store(UserStateStore, ItemChangeStore, Counts, Protocol):
     """All of them on one server."""

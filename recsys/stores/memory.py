@@ -23,7 +23,8 @@ class MemoryStore:
         self._active: dict[str, float] = {}
         self._sealed: set[str] = set()
         self._tallies: dict[str, tuple[float, dict[str, float]]] = {}
-        self._items: dict[str, tuple[int, bytes, str]] = {}
+        self._items: dict[str, tuple[int, bytes]] = {}
+        self._stamps: dict[str, str] = {}
         self._epoch, self._count = secrets.token_hex(8), 0
 
     async def get(self, users: Sequence[str], release: str) -> list[UserState | None]:
@@ -114,19 +115,30 @@ class MemoryStore:
     async def change_items(self, changes: Sequence[ItemChange], *, only_missing: bool = False) -> None:
         """Keep changes in their order, but those that came too late."""
         for change in changes:
-            if change.item_id in self._items:
-                _, _, stamp = self._items[change.item_id]
-                if only_missing or (change.stamp and stamp >= change.stamp):
-                    continue
-            self._count += 1
-            self._items[change.item_id] = self._count, codec.encode_item(change.description), change.stamp
+            if only_missing:
+                late = change.item_id in self._items
+            else:
+                late = bool(change.stamp) and self._stamps.get(change.item_id, "") >= change.stamp
+            if not late:
+                self._count += 1
+                self._items[change.item_id] = self._count, codec.encode_item(change.description)
+                self._stamps[change.item_id] = change.stamp
+
+    async def drop_items(self, changes: Sequence[ItemChange]) -> int:
+        """Take away those that are still kept as they are here."""
+        count = 0
+        for change in changes:
+            if self._items.get(change.item_id, (0, b""))[1] == codec.encode_item(change.description):
+                del self._items[change.item_id]
+                count += 1
+        return count
 
     async def item_changes(self, since: str = "") -> ItemChanges:
         """What changed after a mark."""
         epoch, _, count = since.rpartition("-")
         whole = epoch != self._epoch
         after = 0 if whole else int(count)
-        later = sorted((at, item_id) for item_id, (at, _, _) in self._items.items() if at > after)
+        later = sorted((at, item_id) for item_id, (at, _) in self._items.items() if at > after)
         changes = (ItemChange(item_id, codec.decode_item(item_id, self._items[item_id][1])) for _, item_id in later)
         mark = f"{self._epoch}-{self._count}" if self._count else ""
         return ItemChanges(mark, tuple(changes), whole)

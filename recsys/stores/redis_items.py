@@ -46,6 +46,18 @@ for at = 3, #ARGV, 3 do
 end
 if tonumber(count) > before then redis.call('SET', KEYS[1], epoch .. '-' .. count) end
 """
+# Stamps stay: an older change that comes twice must not be taken for a new one.
+DROP = """
+local dropped = 0
+for at = 1, #ARGV, 2 do
+  if redis.call('HGET', KEYS[2], ARGV[at]) == ARGV[at + 1] then
+    redis.call('HDEL', KEYS[2], ARGV[at])
+    redis.call('ZREM', KEYS[3], ARGV[at])
+    dropped = dropped + 1
+  end
+end
+return dropped
+"""
 # One command for many amounts; what is least goes once there is a tenth more than wanted.
 COUNT = """
 for at = 3, #ARGV, 2 do redis.call('ZINCRBY', KEYS[1], ARGV[at + 1], ARGV[at]) end
@@ -96,6 +108,16 @@ class RedisItems:
                 if value is not None
             ]
         return ItemChanges(mark, tuple(changes), whole)
+
+    async def drop_items(self, changes: Sequence[ItemChange]) -> int:
+        """Take away those that are still kept as they are here, a bounded batch at a time."""
+        told = ((encoded(each.item_id), codec.encode_item(each.description)) for each in changes)
+        dropped = 0
+        for batch in batches(told):
+            arguments = [part for parts in batch for part in parts]
+            command = self._server.client.eval(DROP, len(ITEM_KEYS), *ITEM_KEYS, *arguments)
+            dropped += await self._server.answer(command, WRITE_TIMEOUT)
+        return dropped
 
     async def count(self, tally: str, amounts: Mapping[str, float], seconds: int, most: int = 10_000) -> None:
         """Add amounts to those of a tally; it is cut once it holds a tenth more than the ``most`` largest."""

@@ -293,6 +293,26 @@ class ItemChangeStoreContract:
             run(store.change_items(changes))
             assert run(store.item_changes()).changes == tuple(changes)
 
+    def test_what_is_dropped_is_gone_unless_it_changed_and_its_past_does_not_come_back(
+        self, open_empty: OpenStore
+    ) -> None:
+        """The mark stays; a later change is another one; an older one that comes twice comes too late."""
+        early, late = "1" * 24, "2" * 24
+        a, b = ItemChange("a", {"title": "A"}, late), ItemChange("b", {"title": "B"})
+        with running(open_empty) as (run, store):
+            run(store.change_items([a, b, ItemChange("c", None)]))
+            read = run(store.item_changes())
+            run(store.change_items([ItemChange("b", {"title": "other"})]))
+            assert run(store.drop_items([])) == 0
+            assert run(store.drop_items([a, b, ItemChange("never", {})])) == 1
+            found = run(store.item_changes())
+            assert found.changes == (ItemChange("c", None), ItemChange("b", {"title": "other"}))
+            assert run(store.item_changes(read.mark)).changes == (ItemChange("b", {"title": "other"}),)
+            run(store.change_items([ItemChange("a", None, early)]))
+            assert run(store.item_changes()) == found
+            run(store.change_items([ItemChange("a", {"title": "again"})]))
+            assert run(store.item_changes(found.mark)).changes == (ItemChange("a", {"title": "again"}),)
+
     def test_users_and_items_are_kept_apart(self, open_empty: OpenStore) -> None:
         """An item of a user's name is no user, and forgetting a release forgets no item."""
         with running(open_empty) as (run, store):
