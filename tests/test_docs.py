@@ -287,7 +287,7 @@ def test_the_readme_trains_and_the_guide_asks(tmp_path):
     assert checked.stdout in readme.read_text()
     trained = recsys("train", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
-    assert "promoted, 6 user states written" in trained.stdout
+    assert "promoted, 0 users taken over" in trained.stdout
     (example,) = blocks(guide, "python")
     asked = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True)
     assert asked.returncode == 0, asked.stderr

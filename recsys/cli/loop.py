@@ -42,7 +42,7 @@ def train(
     else:
         print_release(console, outcome.release)
         state = "promoted" if outcome.promoted else "not promoted"
-        console.print(f"release [bold]{outcome.release.id}[/] {state}, {outcome.states:,} user states written")
+        console.print(f"release [bold]{outcome.release.id}[/] {state}, {outcome.states:,} users taken over")
     if not outcome.promoted:
         raise _refused(manifest.id, manifest.gate.findings)
 
