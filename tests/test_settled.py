@@ -82,3 +82,7 @@ def test_prune_drops_what_all_releases_that_are_left_know(release, tmp_path):
     )
     assert asyncio.run(kept()) == [change.item_id for change in OTHERS]
     assert prune() == "0 releases and 0 user vectors removed\n"
+    asyncio.run(kept(SAME))
+    (tmp_path / "var/releases" / release.id / "items/catalogue.arrow").unlink()
+    assert prune() == "0 releases and 0 user vectors removed\n"
+    assert asyncio.run(kept()) == [*(change.item_id for change in OTHERS), "i3"]

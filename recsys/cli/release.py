@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from recsys.cli.options import AsJson, ConfigOption, Force, Id, print_json, settings_of
-from recsys.errors import RecsysError
+from recsys.errors import RecsysError, ReleaseError
 from recsys.releases import ReleaseStore
 from recsys.terminal import print_release, verdict
 
@@ -110,8 +110,12 @@ def release_prune(
         """Changes without which every release that is left is the same."""
         async with open_store(settings.state) as store:
             changes = list((await store.item_changes()).changes)
-            for release in releases.ids():
-                changes = settled(releases.get(release), changes)
+            try:
+                for release in releases.ids():
+                    changes = settled(releases.get(release), changes)
+            except ReleaseError as error:
+                typer.echo(f"no change of an item is dropped: {error}", err=True)
+                return 0
             return await store.drop_items(changes)
 
     with releases.publishing():
