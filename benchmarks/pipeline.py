@@ -22,11 +22,11 @@ from recsys.settings import Settings
 from recsys.splits import SPLITS, Split, split_published
 from recsys.vocabulary import Vocabulary
 from training.data import item_ids, read_log
-from training.engines import named
+from training.engines import named, plain
 from training.models import Progress, model_of, silent
 from training.models.popular import Popular
 from training.progress import Watcher
-from training.ranker import Returning, finished, learn_ranker, with_candidates
+from training.ranker import Returning, beside, finished, learn_ranker, with_candidates
 from training.run import check_content
 from training.surfaces import check_surfaces, surfaces_of
 
@@ -64,16 +64,16 @@ class Served:
         plain = _surface(engine, name)
         if section is None:
             return cls(engine, plain, None, None)
-        rng = np.random.default_rng(settings.train.seed)
+        rng, others = np.random.default_rng(settings.train.seed), beside(engine.surfaces[HOME])
 
         def fit(part: Interactions) -> Engine:
             return Fitted.of("cut", fitted.model, part, catalogue, settings).engine
 
         try:
-            ranker, told, _, _ = learn_ranker(split.train, fit, catalogue, settings, rng, progress)
+            ranker, told, _, _ = learn_ranker(split.train, fit, catalogue, settings, rng, others, progress)
         except TrainingError as error:
             return cls(engine, plain, None, {"findings": [str(error)]})
-        engine = finished(with_candidates(engine, split.known, catalogue, section), ranker, section)
+        engine = finished(with_candidates(engine, split.known, catalogue, section, others), ranker, section)
         made = {name: engine.surfaces[name] for name in (HOME, SIMILAR)}
         engine = engine.over(surfaces_of(named(settings), made, made[HOME], ranks=True))
         surface = _surface(engine, name)
@@ -135,7 +135,8 @@ def judge_pipeline(
         asked = served.asked(parted, refused=bool(stages["refused"]))
         ours = judged(PIPELINE, fitted, asked, parted, catalogue, metrics=metrics, progress=progress)
     with watcher.stage(POPULARITY) as progress:
-        theirs = measure(POPULARITY, Popular(), parted, catalogue, settings, metrics=metrics, progress=progress)
+        # Whatever the surfaces of the configuration ask of a model: popularity answers as it is.
+        theirs = measure(POPULARITY, Popular(), parted, catalogue, plain(settings), metrics=metrics, progress=progress)
     with watcher.stage("intervals"):
         rows = compared([ours, theirs], POPULARITY, rng)
     return {

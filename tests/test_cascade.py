@@ -13,6 +13,7 @@ from rich.console import Console
 
 from benchmarks.cascade import CONFIGS, config_of
 from benchmarks.cascade_plot import draw, draw_stages
+from benchmarks.pipeline import judge_pipeline
 from index.exact import Exact
 from recsys.beyond_accuracy import Shown, coverage, shown_alone
 from recsys.cascade import judge_stages, stages_of
@@ -24,11 +25,12 @@ from recsys.interactions import interactions_of
 from recsys.pipeline import Line, Recommender, Surface, unseen
 from recsys.ranking import Card, Ranker
 from recsys.retrieval import Parts, Query
-from recsys.settings import Kind
+from recsys.settings import Kind, load_settings
 from recsys.splits import Split
 from recsys.terminal import print_stages
 from recsys.vocabulary import Vocabulary
 from training.models import model_of
+from training.progress import Unwatched
 from training.surfaces import check_surfaces
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
@@ -237,6 +239,49 @@ def test_the_table_shows_every_stage_the_gain_and_the_loss():
         assert said in text
     assert "lost of ndcg@10 against exact, unfiltered scoring: +44.2" in text
     assert "by rules +44.2" in text
+
+
+def shop(folder, users, ranker):
+    """A configuration over a log without times, of tastes in four parts of 40 items."""
+    rng = np.random.default_rng(0)
+    rows = [
+        (f"user{user}", f"item{item}")
+        for user in range(users)
+        for item in rng.choice(40, 12, replace=False, p=np.where(np.arange(40) % 4 == user % 4, 0.08, 0.02 / 3))
+    ]
+    pd.DataFrame(rows, columns=["user_id", "item_id"]).to_csv(folder / "events.csv", index=False)
+    (folder / "recsys.toml").write_text(
+        'data = { events = "events.csv" }\ntrain = { threads = 1 }\nindex = { backend = "exact" }\n'
+        '[model]\nname = "als"\nfactors = 8\n'
+        f'[surfaces.home]\nsteps = [{{ name = "diverse", weight = 0.3 }}]\n[ranker]\n{ranker}\n'
+    )
+    return load_settings(folder / "recsys.toml", {})
+
+
+def test_a_configuration_is_judged_stage_by_stage_with_what_is_served_of_it(tmp_path):
+    settings = shop(tmp_path, 300, "cuts = 2\nfolds = 2\ntrees = 10\nleast_rows = 20\npool = 50\ndepth = 40")
+    found = judge_pipeline(settings, now=NOW, environ={}, watcher=Unwatched())
+    stages = found["stages"]
+    names = ["nearest alone", "popular alone", "rank fusion", "without the ranker", "ranker", "whole"]
+    assert [row["stage"] for row in stages["rows"]] == names
+    assert stages["best_source"] == "nearest alone"
+    assert stages["ranker"]["trees"] >= 1
+    # What no log without times tells is in no tree.
+    assert not any(stages["ranker"]["importance"].get(name, 0) for name in ("lately", "trend", "age", "hour", "idle"))
+    rows = {row["stage"]: row for row in stages["rows"]}
+    beaten = [rows["ranker"]["less"][name]["ndcg@10"]["low"] > 0 for name in ("rank fusion", "without the ranker")]
+    assert bool(stages["refused"]) != all(beaten)
+    pipeline = next(row for row in found["rows"] if row["model"] == "pipeline")
+    assert pipeline["ndcg@10"] == pytest.approx(rows["whole"]["ndcg@10"]["mean"], abs=2e-6)
+    assert rows["whole"]["diversity@20"]["mean"] > rows["without the ranker"]["diversity@20"]["mean"]
+    assert stages["loss"]["by"]["rules"] != 0
+
+
+def test_where_no_ranker_can_be_learned_the_stages_say_why(tmp_path):
+    settings = shop(tmp_path, 20, "cuts = 1\nfolds = 15\ntrees = 5\nusers = 10")
+    stages = judge_pipeline(settings, now=NOW, environ={}, watcher=Unwatched())["stages"]
+    assert [row["stage"] for row in stages["rows"]] == ["nearest alone", "whole"]
+    assert "too few to learn an order from in 15 folds" in stages["ranker"]["findings"][0]
 
 
 def test_stages_are_drawn_by_what_they_are_above_the_best_source():

@@ -28,8 +28,9 @@ from recsys.retrieval import Parts, Query
 from recsys.settings import RankerSettings, load_settings
 from recsys.terminal import print_release
 from recsys.tree_paths import paths_of
+from training.calibration import platt
 from training.gate import judge_ranker
-from training.ranker import Examples, grow, platt, ranked_surface
+from training.ranker import Examples, beside, grow, ranked_surface
 from training.run import train
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -205,6 +206,17 @@ def test_what_trends_and_is_popular_are_sources_of_candidates_once():
     assert ranked_surface(knowing, RankerSettings()).sources == (*knowing.sources, trends, Line(name="popular"))
     assert ranked_surface(ranked_surface(knowing, RankerSettings()), RankerSettings()).sources[1:-1] == (trends,)
     assert ranked_surface(surface, RankerSettings(), ranker=False).sources == surface.sources
+
+
+def test_candidates_come_of_the_same_sources_whatever_the_ladder_of_a_part_knows():
+    plain = unseen(Line(name="nearest", index="items"))
+    trends = Line(name="trending", half_life=30)
+    knowing = plain.model_copy(update={"ladder": (trends, Line(name="popular"))})
+    for others in (beside(plain), beside(knowing)):
+        for home in (plain, knowing):
+            assert ranked_surface(home, RankerSettings(), others).sources == (*home.sources, *others)
+    assert beside(plain) == (Line(name="popular"),)
+    assert beside(knowing) == (trends, Line(name="popular"))
 
 
 CONFIG = """

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from recsys.arrays import Bool, Float32, Float64, Int32, Int64
+from recsys.arrays import Bool, Float32, Int32, Int64
 from recsys.assembly import HOME, Engine
 from recsys.candidates import Candidates
 from recsys.catalogue import Catalogue
@@ -24,11 +24,12 @@ from recsys.evaluation import evaluate
 from recsys.features import features_of, names_of
 from recsys.interactions import Interactions
 from recsys.pipeline import Answer, Line, Surface
-from recsys.ranking import Card, Ranker, sigmoid
+from recsys.ranking import Card, Ranker
 from recsys.retrieval import Query
 from recsys.settings import RankerSettings, Settings
 from recsys.splits import Split, split_in_time, split_within_users
 from recsys.tables import Table
+from training.calibration import calibration, platt
 from training.facts import facts_of
 from training.gate import judge_ranker
 from training.models import Progress, silent
@@ -37,8 +38,6 @@ CHUNK = 256
 """Users asked for at once."""
 WITHOUT, FUSED, RANKED = "what is served without it", "rank fusion of the same candidates", "the ranker"
 """What is compared: the first two are what it has to beat."""
-BINS = 10
-"""Parts of the examples, alike in number, over which a probability is compared with what happened."""
 
 BOOSTERS: Table[Callable[..., tuple[Any, list[float]]]] = Table(
     "booster", {"lightgbm": "training.boosting:boosted"}, extra="train"
@@ -75,23 +74,42 @@ class Examples:
         return Examples(self.rows[kept], self.labels[kept], self.sizes[groups], self.users[groups])
 
 
-def ranked_surface(home: Surface, settings: RankerSettings, *, ranker: bool = True) -> Surface:
-    """The home surface with what trends and is popular beside its sources, fused by rank, with the ranker or without.
+def beside(home: Surface) -> tuple[Line, ...]:
+    """What is asked beside the model's own sources: what trends, where the ladder knows it, and what is popular.
 
     Of strangers these are all the candidates that there are, so what the ladder knows of trends the ranker has to know.
     """
-    sources = home.sources
-    named = {line.name for line in sources}
+    named = {line.name for line in home.sources}
     trending = [line for line in home.ladder if line.name == "trending" and line.name not in named]
-    sources = (*sources, *trending, *([] if "popular" in named else [Line(name="popular")]))
+    return (*trending, *([] if "popular" in named else [Line(name="popular")]))
+
+
+def ranked_surface(
+    home: Surface, settings: RankerSettings, others: Sequence[Line] | None = None, *, ranker: bool = True
+) -> Surface:
+    """The home surface with ``others`` beside its sources, fused by rank, and with the ranker or without.
+
+    ``others``: as :func:`beside` has them, unless given. Whether the ladder knows trends is found anew in each part of
+    a log, but candidates have to come of the same sources wherever an order is learned, judged and served.
+    """
     line = Line.model_validate({"name": "learned", "depth": settings.depth}) if ranker else None
     fusion = Line.model_validate({"name": "reciprocal-rank", "pool": settings.pool})
+    sources = (*home.sources, *(beside(home) if others is None else others))
     return home.model_copy(update={"sources": sources, "fusion": fusion, "ranker": line})
 
 
-def with_candidates(engine: Engine, known: Interactions, catalogue: Catalogue, settings: RankerSettings) -> Engine:
-    """The engine with facts of items, whose home surface makes what a ranker is given; it has none yet."""
-    home = ranked_surface(engine.surfaces[HOME], settings, ranker=False)
+def with_candidates(
+    engine: Engine,
+    known: Interactions,
+    catalogue: Catalogue,
+    settings: RankerSettings,
+    others: Sequence[Line] | None = None,
+) -> Engine:
+    """The engine with facts of items, whose home surface makes what a ranker is given; it has none yet.
+
+    ``others``: as in :func:`ranked_surface`.
+    """
+    home = ranked_surface(engine.surfaces[HOME], settings, others, ranker=False)
     return engine.ranked(None, facts_of(known, catalogue), home)
 
 
@@ -169,6 +187,7 @@ def windows_of(
     settings: RankerSettings,
     share: float,
     rng: np.random.Generator,
+    others: Sequence[Line],
     progress: Progress = silent,
 ) -> tuple[tuple[str, ...], list[Examples]]:
     """Examples of several cuts: each sets the newest ``share`` of the events aside, the next one that of the rest.
@@ -182,7 +201,7 @@ def windows_of(
     for cut in range(settings.cuts):
         try:
             split = _cut(data, share, settings, rng)
-            engine = with_candidates(fit(split.train), split.train, catalogue, settings)
+            engine = with_candidates(fit(split.train), split.train, catalogue, settings, others)
             names = names or feature_names(engine)
             windows.append(examples_of(engine, split, names, settings, rng))
         except (DataError, TrainingError) as error:
@@ -251,49 +270,11 @@ def grow(
     }
 
 
-def platt(sums: Float64, labels: Bool) -> tuple[float, float]:
-    """Slope and offset of the sigmoid under which ``labels`` are likeliest, float64 (m,) and bool (m,).
-
-    Platt (1999): targets a little within 0 and 1, so that a separable sample has an answer. By Newton's method.
-    """
-    taken = int(labels.sum())
-    target = np.where(labels, (taken + 1) / (taken + 2), 1 / (len(labels) - taken + 2))
-    centre, spread = float(sums.mean()), float(sums.std()) or 1.0
-    columns = np.stack([(sums - centre) / spread, np.ones(len(sums))], axis=1)
-    weights = np.array([0.0, np.log((taken + 1) / (len(labels) - taken + 1))])
-    for _ in range(100):
-        probability = sigmoid(columns @ weights)
-        gradient = columns.T @ (probability - target)
-        curvature = (columns * (probability * (1 - probability))[:, None]).T @ columns + 1e-9 * np.eye(2)
-        step = np.linalg.solve(curvature, gradient)
-        weights = weights - step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12))
-        if np.abs(step).max() < 1e-9:
-            break
-    slope = float(weights[0] / spread)
-    return slope, float(weights[1] - slope * centre)
-
-
-def calibration(ranker: Ranker, examples: Examples) -> dict[str, float]:
-    """How far probabilities are from what happened, on examples that it never saw.
-
-    "predicted" and "observed": the mean probability and the share that was taken; "error": mean distance of the two
-    over ten parts of the examples, alike in number, by probability.
-    """
-    said = ranker.score(examples.rows).astype(np.float64)
-    order = np.argsort(said, kind="stable")
-    parts = [part for part in np.array_split(order, BINS) if len(part)]
-    apart = [abs(said[part].mean() - examples.labels[part].mean()) * len(part) for part in parts]
-    return {
-        "predicted": round(float(said.mean()), 5),
-        "observed": round(float(examples.labels.mean()), 5),
-        "error": round(float(sum(apart) / len(said)), 5),
-    }
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Tried:
     """A ranker that was measured on events that it never saw, and what is needed to learn it again from all of them.
 
+    ``others``: the sources beside the model's own, of which a release has to have its candidates too.
     ``means``: what its lists were measured to be, as :meth:`recsys.evaluation.Report.means` has it. ``report``: for the
     manifest. ``examples``: of all cuts, those that judged it among them. Without examples none could be learned.
     """
@@ -302,6 +283,7 @@ class Tried:
     means: dict[str, Any]
     report: dict[str, Any]
     names: tuple[str, ...]
+    others: tuple[Line, ...]
     examples: Examples | None
 
 
@@ -311,15 +293,17 @@ def learn_ranker(
     catalogue: Catalogue,
     settings: Settings,
     rng: np.random.Generator,
+    others: Sequence[Line],
     progress: Progress = silent,
 ) -> tuple[Ranker, dict[str, Any], tuple[str, ...], list[Examples]]:
     """A ranker of these events alone, what is to be told of it, the names of its features, and its examples by cut.
 
-    ``fit``: what makes an engine of events. TrainingError if none can be learned.
+    ``fit``: what makes an engine of events. ``others``: the sources beside those that it has, see :func:`beside`.
+    TrainingError if none can be learned.
     """
     section, train = settings.ranker or RankerSettings(), settings.train
     names, windows = windows_of(
-        data, fit, catalogue, section, train.test_share, rng, lambda share: progress(share * 0.75)
+        data, fit, catalogue, section, train.test_share, rng, others, lambda share: progress(share * 0.75)
     )
     ranker, told = grow(
         Examples.joined(windows), names, section, train.seed, train.threads, lambda share: progress(0.75 + share / 4)
@@ -340,16 +324,16 @@ def try_ranker(
     It is used if its lists beat both those of the engine as it is and rank fusion of the same candidates, by NDCG@10
     with intervals that lie above 0.
     """
-    section = settings.ranker or RankerSettings()
+    section, others = settings.ranker or RankerSettings(), beside(engine.surfaces[HOME])
     rng = np.random.default_rng(settings.train.seed)
     try:
         ranker, told, names, windows = learn_ranker(
-            split.train, fit, catalogue, settings, rng, lambda share: progress(share * 0.8)
+            split.train, fit, catalogue, settings, rng, others, lambda share: progress(share * 0.8)
         )
-        fused = with_candidates(engine, split.train, catalogue, section)
+        fused = with_candidates(engine, split.train, catalogue, section, others)
         newest = examples_of(fused, split, names, section, rng)
     except TrainingError as error:
-        return Tried(False, {}, {"used": False, "findings": [str(error)]}, (), None)
+        return Tried(False, {}, {"used": False, "findings": [str(error)]}, (), others, None)
     ranked = finished(fused, ranker, section)
     lists = {WITHOUT: engine, FUSED: fused, RANKED: ranked}
     reports = {}
@@ -364,10 +348,10 @@ def try_ranker(
         "findings": list(findings),
         metric: {name: report.means()[metric]["all"] for name, report in reports.items()},
         "against": against,
-        "calibration": calibration(ranker, newest),
+        "calibration": calibration(ranker.score(newest.rows), newest.labels),
         **told,
     }
-    return Tried(not findings, reports[RANKED].means(), report, names, Examples.joined([newest, *windows]))
+    return Tried(not findings, reports[RANKED].means(), report, names, others, Examples.joined([newest, *windows]))
 
 
 def finished(candidates: Engine, ranker: Ranker, settings: RankerSettings) -> Engine:
@@ -375,7 +359,7 @@ def finished(candidates: Engine, ranker: Ranker, settings: RankerSettings) -> En
     facts = candidates.parts.facts
     if facts is None:
         raise ValueError("the engine holds no facts of items: make it by with_candidates")
-    return candidates.ranked(ranker, facts, ranked_surface(candidates.surfaces[HOME], settings))
+    return candidates.ranked(ranker, facts, ranked_surface(candidates.surfaces[HOME], settings, ()))
 
 
 def ranked_release(
@@ -386,7 +370,7 @@ def ranked_release(
     if not tried.used or tried.examples is None:
         return engine, {}
     ranker, told = grow(tried.examples, tried.names, section, settings.train.seed, settings.train.threads)
-    return finished(with_candidates(engine, data, catalogue, section), ranker, section), told
+    return finished(with_candidates(engine, data, catalogue, section, tried.others), ranker, section), told
 
 
 def _folds(examples: Examples, folds: int, rng: np.random.Generator) -> Int64:
