@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from recsys.cli.options import AsJson, ConfigOption, Force, print_json, settings_of
-from recsys.errors import EditionRefused, RecsysError
+from recsys.cli.options import AsJson, ConfigOption, Force, extra, print_json, settings_of
+from recsys.errors import EditionRefused, RecsysError, SettingsError, unknown_choice
 from recsys.playlists.editions import Edition, EditionStore, served, week_of
 from recsys.releases import ReleaseStore
 from recsys.settings import Settings, State
@@ -43,6 +43,8 @@ def playlists(
     sample: Annotated[int, typer.Option(help="Only so many, drawn at random; a trial.", min=0)] = 0,
     publish_: Annotated[bool, typer.Option("--publish", help="Publish what the gate lets pass.")] = False,
     force: Force = False,
+    engine: Annotated[str, typer.Option(help="local, or spark.")] = "local",
+    master: Annotated[str, typer.Option(help="With spark: the cluster, such as spark://host:7077.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Make the lists of a week from the current release; a run that was stopped goes on."""
@@ -53,7 +55,7 @@ def playlists(
         raise typer.BadParameter("say which week to make, such as --week 2026-W48, or give a command")
     settings = settings_of(config)
     console = Console(stderr=as_json)
-    outcome = _made(settings, week, (users, segment, sample), console, quiet=as_json)
+    outcome = _made(settings, week, (users, segment, sample), (engine, master), console, quiet=as_json)
     edition, quality = outcome.edition, outcome.edition.manifest.quality
     document = {"edition": edition.id, "made": outcome.made, **_document(edition), "published": False}
     if not as_json:
@@ -209,6 +211,7 @@ def _made(
     settings: Settings,
     week: str,
     who: tuple[Path | None, str, int],
+    how: tuple[str, str],
     console: Console,
     *,
     quiet: bool,
@@ -216,11 +219,10 @@ def _made(
     from index.exact import load_exact
     from index.growing import Growing
     from recsys.playlists.people import Chosen
-    from recsys.playlists.processes import Processes
     from recsys.playlists.runs import make
     from recsys.playlists.weeks import Week
 
-    wanted, run = Week.parse(week), Processes(settings.playlists.processes)
+    wanted, run = Week.parse(week), _run(*how, settings.playlists.processes)
     with reached(settings.state) as state, _progress(console, quiet=quiet) as told:
         try:
             return make(
@@ -238,6 +240,19 @@ def _made(
         except KeyboardInterrupt:
             console.print(f"stopped; `recsys playlists --week {week}` goes on where this stopped", style="yellow")
             raise typer.Exit(130) from None
+
+
+def _run(engine: str, master: str, processes: int) -> Any:
+    """What does the parts."""
+    if engine == "spark":
+        with extra("spark"):
+            from recsys.playlists.spark import Spark
+        return Spark(master, processes)
+    if engine != "local":
+        raise SettingsError(unknown_choice("engine", engine, ("local", "spark")))
+    from recsys.playlists.processes import Processes
+
+    return Processes(processes)
 
 
 @contextmanager
