@@ -5,9 +5,11 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from urllib.parse import unquote
 
+import httpx
 import pytest
 from pydantic import BaseModel
 
@@ -292,6 +294,22 @@ def test_the_readme_trains_and_the_guide_asks(tmp_path):
     asked = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True)
     assert asked.returncode == 0, asked.stderr
     assert f"```text\n{asked.stdout}```" in guide.read_text()
+
+
+def test_an_event_changes_the_list_as_the_readme_shows(tmp_path, serve):
+    (readme, _), listed = TOURS, r'"item_id":"([a-z-]+)","rank"'
+    for file in ("events.csv", "items.csv", "recsys.toml"):
+        (tmp_path / file).write_text(block_of(readme, file))
+    assert recsys("train", cwd=tmp_path).returncode == 0
+    shown = next(body for body in blocks(readme, "console") if "/events" in body)
+    event, answer = re.search(r"-d '(.*?)'\n(\{.*?\})\n", shown).groups()
+    with serve(tmp_path) as (address, _), httpx.Client(base_url=address) as client:
+        headers = {"Content-Type": "application/json"}
+        assert client.post("/events", content=event, headers=headers).text == answer
+        deadline = time.monotonic() + 10
+        while (found := client.get("/recommend", params={"user_id": "ben", "k": 2}).text) and "blue-train" in found:
+            assert time.monotonic() < deadline, "the item is in the list still"
+        assert re.findall(listed, found) == re.findall(listed, shown)
 
 
 def test_the_bad_rows_of_the_readme_are_refused_as_it_shows(tmp_path):

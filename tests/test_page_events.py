@@ -58,8 +58,6 @@ def test_an_item_that_is_liked_leaves_the_list_and_others_come_in(opened):
     expect(page.locator(f"#list-body [data-id='{before[0]}']")).to_have_count(0)
     expect(page.locator("#list-body .item")).to_have_count(20)
     expect(page.locator("#list-body .item[data-arrived]").first).to_be_visible()
-    if picture := os.environ.get("RECSYS_SCREENSHOT_EVENTS"):
-        page.screenshot(path=picture)
     assert ids(page) != before[1:]
     assert set(ids(page)) - set(before), "something new came in"
     expect(page.locator("#history-body .item").first).to_have_attribute("data-id", before[0])
@@ -88,6 +86,8 @@ def test_somebody_new_is_known_after_one_click(opened):
     expect(page.locator("#list-body .badge")).to_have_text("recent")
     expect(page.locator("#history-note")).to_have_text("1 item")
     assert ids(page, "history") == [liked]
+    if picture := os.environ.get("RECSYS_SCREENSHOT_EVENTS"):
+        page.screenshot(path=picture)
 
 
 def test_the_event_names_the_answer_that_showed_the_item(opened):
