@@ -27,6 +27,7 @@ from recsys.erasure import Eraser
 from recsys.errors import LogError, StoreError
 from recsys.logs import EventLog
 from recsys.logs.archive import Archive
+from recsys.logs.archiver import archive_log
 from recsys.playlists.delivery import opened_shelf
 from recsys.playlists.editions import EditionStore
 from recsys.playlists.reading import Reader
@@ -44,6 +45,8 @@ FLUSH_SECONDS = 0.1
 CLOSE_SECONDS = 2.0
 """How long a worker that is to end finishes the events at hand, and tries to write the impressions that wait."""
 REST_SECONDS = 1.0
+ARCHIVED_AT_ONCE = 2000
+"""Few, since requests are answered beside it."""
 
 
 def create_app(
@@ -123,30 +126,38 @@ class Fresh(StaticFiles):
 
 @contextlib.asynccontextmanager
 async def _applying(events_log: EventLog, store: Store, live: Live, settings: Settings) -> AsyncIterator[None]:
-    """While this lasts events are applied by this worker, with others that do so, where ``stream.inside`` says so."""
+    """While this lasts events are applied and archived by this worker, with others, where ``stream.inside`` says so."""
     if not settings.stream.inside:
         yield
         return
     stop = asyncio.Event()
     reader = f"serve-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     layer = SpeedLayer(events_log, store, lambda: live.current, settings, reader)
+    archive = Archive(settings.log.archive, Barred(settings.log.erased))
 
-    async def apply() -> None:
+    async def keep_at(name: str, act: Callable[[], Awaitable[object]]) -> None:
         while not stop.is_set():
             try:
-                await layer.run(stop)
+                await act()
             except Exception:
-                log.exception("the speed layer begins again in %g s", REST_SECONDS)
+                log.exception("%s begins again in %g s", name, REST_SECONDS)
                 await asyncio.sleep(REST_SECONDS)
 
-    applying = asyncio.create_task(apply())
+    async def archiving() -> None:
+        claim = settings.log.claim_seconds
+        await archive_log(events_log, archive, reader, claim, once=False, most=ARCHIVED_AT_ONCE, stopping=stop)
+
+    tasks = [
+        asyncio.create_task(keep_at("the speed layer", lambda: layer.run(stop))),
+        asyncio.create_task(keep_at("the archiver", archiving)),
+    ]
     try:
         yield
     finally:
         stop.set()
         with contextlib.suppress(TimeoutError):
-            # It finishes the batch at hand; what it does not, another does.
-            await asyncio.wait_for(applying, CLOSE_SECONDS)
+            # They finish the batch at hand; what they do not, another does.
+            await asyncio.wait_for(asyncio.gather(*tasks), CLOSE_SECONDS)
 
 
 async def _every(seconds: float, act: Callable[[], Awaitable[object]]) -> None:

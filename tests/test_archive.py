@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from collections import Counter
 from datetime import date
 from pathlib import Path
 
+import httpx
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -101,6 +103,20 @@ def test_many_files_of_a_past_day_become_one_and_those_of_today_stay(tmp_path):
     assert archive.compact(date(2024, 10, 5)) == 1
     assert names(archive) == ["day=2024-10-04/events.parquet", "day=2024-10-05/events-9-0-9-0.parquet"]
     assert Counter(archive.records()) == Counter([*some, event(NOON + DAY), event(NOON + 100)])
+
+
+def test_small_files_of_today_become_larger_ones_where_there_are_many(tmp_path):
+    archive = Archive(tmp_path)
+    some = [event(NOON + number) for number in range(12)]
+    for place, record in enumerate(some):
+        archive.write(entries([record], first=place))
+        if place in {4, 11}:
+            assert archive.compact(date(2024, 10, 4), many=5) in {5, 8}
+    assert len(names(archive)) == 1
+    assert Counter(archive.records()) == Counter(some)
+    assert archive.compact(date(2024, 10, 4), many=5) == 0
+    assert archive.write(entries(some, deliveries=2)) == 0
+    assert Counter(archive.records()) == Counter(some)
 
 
 def test_what_came_since_can_be_read_alone(tmp_path):
@@ -213,10 +229,9 @@ from recsys.logs.archive import Archive
 from recsys.logs import archiver
 from recsys.settings import Settings
 
-archiver.MOST = 40
 async def main():
     async with open_log(Settings.model_validate_json(sys.argv[1])) as log:
-        await archiver.archive_log(log, Archive(Path(sys.argv[2])), str(os.getpid()), 0.5, once=False,
+        await archiver.archive_log(log, Archive(Path(sys.argv[2])), str(os.getpid()), 0.5, once=False, most=40,
                                    told=lambda progress: print(progress.archived, flush=True))
 asyncio.run(main())
 """
@@ -299,3 +314,20 @@ def test_an_archiver_that_is_told_to_stop_finishes_what_it_has(tmp_path):
         assert "100 records archived" in child.communicate(timeout=60)[0]
         assert child.returncode == 0
     assert len(list(Archive(tmp_path / "archive").records())) == 100
+
+
+def test_a_server_that_applies_events_archives_them_too(home, tmp_path, configured, serve):
+    shutil.copytree(home / "var", tmp_path / "var", ignore=shutil.ignore_patterns("*.sock"))
+    (tmp_path / "recsys.toml").write_text(configured() + "[log]\nclaim_seconds = 0.6\nimpressions = 0\n")
+    archive = Archive(tmp_path / "var/log")
+    with serve(tmp_path) as (address, _):
+        body = [{"user_id": "newcomer", "item_id": item, "kind": "like", "event_id": item} for item in ("50", "181")]
+        assert httpx.post(f"{address}/events", json=body).status_code == 202
+        deadline = time.monotonic() + 60
+        while len(found := list(archive.records())) < 2:
+            assert time.monotonic() < deadline, f"only {found} was archived"
+            time.sleep(0.05)
+    assert [(record.user, record.item, record.kind) for record in found] == [
+        ("newcomer", "50", "like"),
+        ("newcomer", "181", "like"),
+    ]

@@ -16,6 +16,7 @@ import pytest
 import redis
 
 from recsys.logs import open_log
+from recsys.logs.archive import Archive
 from recsys.settings import load_settings
 from recsys.stores import open_store
 from recsys.stores.embedded import EmbeddedServer
@@ -319,6 +320,7 @@ def small(tmp_path):
     (tmp_path / "log.csv").write_text("\n".join(["user_id,item_id,time", *rows]) + "\n")
     (tmp_path / "recsys.toml").write_text(
         '[data]\nevents = "log.csv"\n[gate]\nbeat_popularity = false\n[state]\ntimeout_ms = 5000\n'
+        "[log]\nclaim_seconds = 3\n"
     )
     run(tmp_path, "train")
     return tmp_path
@@ -348,7 +350,8 @@ def test_who_is_erased_leaves_no_trace_and_is_not_learned_again(small, serve):
         assert client.post(f"/users/{USER}/merge", json={"anonymous_id": BEFORE}).status_code == 200
         soon(lambda: set(seen(client, USER)) == {"i1", "i3", "i5", "i7", "i9"})
         listed(client, USER)
-        run(small, "log", "archive", "--once")
+        # The server archives by itself.
+        soon(lambda: sum(USER in repr(record) for record in Archive(settings.log.archive).records()) >= 3, 60)
         post(client, event(USER, "i11"))
         soon(lambda: "i11" in seen(client, USER))
         assert len(traces(server, USER, BEFORE)) > 8

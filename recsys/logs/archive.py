@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import fcntl
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from itertools import groupby
@@ -65,6 +66,9 @@ SCHEMAS: Mapping[str, pa.Schema] = MappingProxyType(
 # What an Arrow array raises that cannot hold a value: half a surrogate pair, a text where a number was wanted.
 UNFIT = (pa.ArrowException, UnicodeError, OverflowError, TypeError, ValueError)
 EPOCH = date(1970, 1, 1)
+# So many files of a day that goes on are many, and a file of so many bytes is small.
+MANY = 100
+SMALL = 4 * 2**20
 
 
 class Archive:
@@ -115,8 +119,8 @@ class Archive:
                 found.add((path, path.stat().st_ino))
         return found
 
-    def table(self, family: str, day: date, without: Set[tuple[Path, int]] = frozenset()) -> pa.Table:
-        """A family's rows of one day, each record's once, in the order in which they were archived.
+    def table(self, family: str, day: date, without: AbstractSet[tuple[Path, int]] = frozenset()) -> pa.Table:
+        """A family's rows of one day, each record's once, in no order to rely on.
 
         ``without``: some of :meth:`files`, which are not read.
         """
@@ -124,8 +128,8 @@ class Archive:
         tables = [_read(path, SCHEMAS[family]) for path in files]
         return pa.concat_tables(_without_repetition(tables) or [SCHEMAS[family].empty_table()])
 
-    def records(self, without: Set[tuple[Path, int]] = frozenset()) -> Iterator[Record]:
-        """Every record that can be read, day by day. ``without``: as in :meth:`table`."""
+    def records(self, without: AbstractSet[tuple[Path, int]] = frozenset()) -> Iterator[Record]:
+        """Every record that can be read, day by day, and of a day in no order. ``without``: as in :meth:`table`."""
         for day in self.days():
             for row in self.table("changes", day, without).to_pylist():
                 try:
@@ -140,21 +144,37 @@ class Archive:
             for _, rows in groupby(self.table("shown", day, without).to_pylist(), lambda row: row["log_position"]):
                 yield _shown(list(rows))
 
-    def compact(self, before: date) -> int:
-        """Make one file of many, of each family on each day before this one; how many files went into others."""
+    def compact(self, before: date, many: int = MANY) -> int:
+        """Make one file of those of a family on each day before this one; how many files went into others.
+
+        On later days, which are still written to, small files become larger ones where there are ``many``.
+        """
         merged = 0
         with self._alone():
-            for day in [day for day in self.days() if day < before]:
+            for day in self.days():
                 for family in SCHEMAS:
                     whole = self._day_folder(day) / f"{family}.parquet"
-                    small = [path for path in self._files(family, day) if path != whole]
-                    if small:
-                        _write(whole, self.table(family, day))
-                        for path in small:
-                            path.unlink()
-                        sync(whole.parent)
-                        merged += len(small)
+                    parts = [path for path in self._files(family, day) if path != whole]
+                    if day < before:
+                        merged += self._merge(family, self._files(family, day) if parts else [], whole)
+                    else:
+                        small = [path for path in parts if path.stat().st_size < SMALL]
+                        if len(small) >= many:
+                            merged += self._merge(
+                                family, small, small[0].with_stem(f"{small[0].stem}-and-{len(small)}")
+                            )
         return merged
+
+    def _merge(self, family: str, files: Sequence[Path], into: Path) -> int:
+        """Write what files hold into one. A crash leaves records twice, which are read once."""
+        if not files:
+            return 0
+        _write(into, pa.concat_tables(_without_repetition([_read(path, SCHEMAS[family]) for path in files])))
+        others = [path for path in files if path != into]
+        for path in others:
+            path.unlink()
+        sync(into.parent)
+        return len(others)
 
     def erase(self, user: str) -> int:
         """Write the files that hold something of ``user`` anew without it; how many records that were."""

@@ -43,22 +43,24 @@ async def archive_log(
     claim_seconds: float,
     *,
     once: bool,
+    most: int | None = None,
     stopping: asyncio.Event | None = None,
     told: Callable[[Progress], None] = lambda _: None,
 ) -> Progress:
     """Archive what comes until ``stopping`` is set; ``once``: what is there now.
 
     A record is acknowledged when it is on the disk of the archive, and trimmed when the speed layer has applied it too.
-    ``told``: called after each batch.
+    ``most``: records that go into one set of files. ``told``: called after each batch.
     """
+    most = MOST if most is None else most
     progress = Progress()
     compacted = -COMPACT
     while stopping is None or not stopping.is_set():
         archived, merged = progress.archived, progress.merged
-        entries = await log.read(GROUP, reader, MOST, 1.0)
-        if entries and not once and len(entries) < MOST:
+        entries = await log.read(GROUP, reader, most, 1.0)
+        if entries and not once and len(entries) < most:
             # a file for each handful of records would be many files
-            entries += await _more(log, reader, MOST - len(entries), min(WAIT, PART * claim_seconds), stopping)
+            entries += await _more(log, reader, most - len(entries), min(WAIT, PART * claim_seconds), stopping)
         if entries:
             archived += await asyncio.to_thread(archive.write, entries)
             await log.acknowledge(GROUP, [entry.position for entry in entries])
