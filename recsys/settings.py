@@ -258,7 +258,10 @@ class Stream(Section):
     """How events change what is known of users."""
 
     inside: bool | None = None
-    """Whether ``recsys serve`` applies events itself, and archives them. None: where the user states are on the embedded server."""
+    """Whether ``recsys serve`` applies events itself, and archives them.
+
+    None: where the user states are on the embedded server.
+    """
     batch: int = Field(default=500, ge=1)
     """Records that are applied at once, at most."""
     tries: int = Field(default=5, ge=1)
