@@ -34,7 +34,10 @@ def worker_app(settings: Settings) -> FastAPI:
     from api.live import Live  # noqa: PLC0415
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # One request uses one core; parallel requests are what the others are for.
+    # One request uses one core; parallel requests are what the others are for. What comes with the first release is not
+    # there yet to be limited, and reads the environment.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
     threadpool_limits(1)
     return create_app(
         Live(ReleaseStore(settings.releases.folder), index.load, Growing.of),
