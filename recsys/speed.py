@@ -36,6 +36,8 @@ REST = 0.2
 """Seconds before what could not be written is tried again."""
 CHUNK = 2000
 """Records that a rebuild applies at once."""
+TOGETHER = 100
+"""Users whose states are read and written at once."""
 WEIGHTS = 10_000
 """Values of events whose weights are remembered."""
 EDGE = 2**53
@@ -125,7 +127,11 @@ class Applier:
                     await self._store.change_items([change])
         parts = {user: deed.state(user) for user, deed in deeds.items()}
         engine = self._current()
-        new = await join(self._store, engine, parts, self._limits)
+        users, new = list(parts), dict[str, frozenset[tuple[int, int]]]()
+        for start in range(0, len(users), TOGETHER):
+            # A part at a time, so that requests that this process may answer too have a turn between.
+            some = {user: parts[user] for user in users[start : start + TOGETHER]}
+            new |= await join(self._store, engine, some, self._limits)
         if engine is not None and deeds:
             keys = np.concatenate([part.recent for part in parts.values()])
             self.counted.unknown += int((engine.items.rows_of_keys(keys) < 0).sum())
