@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
 
+from api.answers import NEVER_KEPT
 from api.direct import Direct
 from api.live import Live
-from api.lookup import live_of
+from api.lookup import engine_of, live_of
 from api.problems import NOT_FOUND, PROBLEMS, Problem
 from api.schemas import PlaylistAnswer, UserInPath
 from recsys.errors import PlaylistError
+from recsys.playlists.editions import week_of
 from recsys.playlists.reading import Playlist, Reader
 
 router = APIRouter(responses=PROBLEMS, route_class=Direct)
+page = APIRouter(prefix="/page", include_in_schema=False)
+"""What the trial page asks for."""
 
 DAY = 86400
 WeekName = Annotated[
@@ -46,6 +51,20 @@ async def playlist(request: Request, user_id: UserInPath, week: WeekName = None)
     if tag in [other.strip().removeprefix("W/") for other in request.headers.get("if-none-match", "").split(",")]:
         return Response(status_code=304, headers=headers)
     return Response(to_json(_content(user_id, found, live)), headers=headers, media_type="application/json")
+
+
+@page.get("/users/{user_id:path}/playlists")
+async def playlists(request: Request, user_id: UserInPath) -> Response:
+    """A user's playlist of the week and that of the week before, as far as there are any; none is no error here."""
+    live, reader, now = live_of(request), reader_of(request), datetime.now(UTC)
+    found: list[dict[str, Any]] = []
+    with suppress(PlaylistError):
+        newest = await reader.find(user_id, None, now)
+        found.append(_content(user_id, newest, live))
+        before = await reader.find(user_id, str(week_of(newest.edition).plus(-1)), now)
+        found.append(_content(user_id, before, live))
+    content = {"playlists": found, "release": engine_of(request).id}
+    return Response(to_json(content), headers=NEVER_KEPT, media_type="application/json")
 
 
 def reader_of(request: Request) -> Reader:

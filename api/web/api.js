@@ -60,6 +60,7 @@ async function ask(path, signal, options = {}) {
 export const release = (signal) => ask("releases/current", signal);
 export const users = (prefix, limit, signal) => ask(`page/users?prefix=${q(prefix)}&limit=${limit}`, signal);
 export const history = (user, signal) => ask(`page/users/${q(user)}/history?limit=100`, signal);
+export const playlists = (user, signal) => ask(`page/users/${q(user)}/playlists`, signal);
 export const search = (text, limit, signal) => ask(`page/items?q=${q(text)}&limit=${limit}`, signal);
 export const similar = (item, k, signal) => ask(`items/${q(item)}/similar?k=${q(k)}`, signal);
 export const recommend = (user, surface, k, signal) =>

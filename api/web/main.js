@@ -1,6 +1,7 @@
 // The page itself: the address says what to show, each pane asks for its part of it, clicks change the address.
 import * as api from "./api.js";
 import { change, DEFAULT_SURFACE, read } from "./state.js";
+import { showWeeks } from "./weeks.js";
 import { degraded, empty, h, milliseconds, number, plural, problem, provenance, rows, title } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
@@ -229,6 +230,7 @@ async function show({ again = false } = {}) {
   await Promise.all([
     (whom || changed("interests", "surface", "k")) && showList(state),
     whom && showHistory(state),
+    whom && showWeeks(state.user, { open, current: state.similar }),
     whom && showFound(state),
     (changed("similar", "k") || (state.similar && Boolean(state.anonymous) && whom)) && showSimilar(state),
   ]);
