@@ -1,4 +1,4 @@
-"""Playlists made on a real Spark cluster, a master and two workers of this machine, are those made here, to the byte."""
+"""Playlists from a real Spark cluster, a master and two workers of this machine, are those made here, to the byte."""
 
 import os
 import re
