@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import secrets
-import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -17,6 +16,7 @@ from fastapi import FastAPI, Response
 from fastapi.staticfiles import StaticFiles
 
 from api import changes, events, page, playlists, problems, recommend, routes
+from api.inside import applying
 from api.live import Live
 from api.metrics import Measured
 from api.writing import Impressions, Writer
@@ -27,15 +27,15 @@ from recsys.erasure import Eraser
 from recsys.errors import LogError, StoreError
 from recsys.logs import EventLog
 from recsys.logs.archive import Archive
-from recsys.logs.archiver import archive_log
 from recsys.playlists.delivery import opened_shelf
 from recsys.playlists.editions import EditionStore
 from recsys.playlists.reading import Reader
 from recsys.releases import ReleaseStore
 from recsys.settings import USUAL_KINDS, Settings
-from recsys.speed import Applier, SpeedLayer
+from recsys.speed import Applier
 from recsys.states import limits_of, refresh
 from recsys.stores import Store
+from recsys.trends import Trends
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +43,9 @@ WEB = Path(__file__).parent / "web"
 FLUSH_SECONDS = 0.1
 """How long an impression waits for others, to be written with them."""
 CLOSE_SECONDS = 2.0
-"""How long a worker that is to end finishes the events at hand, and tries to write the impressions that wait."""
-REST_SECONDS = 1.0
-ARCHIVED_AT_ONCE = 2000
-"""Few, since requests are answered beside it."""
+"""How long a worker that is to end tries to write the impressions that wait."""
+TRENDS_SECONDS = 2.0
+"""How often a worker looks at what is taken."""
 
 
 def create_app(
@@ -80,7 +79,9 @@ def create_app(
             looks = (live.follow, lambda: _ensure_states(live, store, limits), lambda: _catch_up(live, store))
             tasks = [asyncio.create_task(_every(serve.watch_seconds, look)) for look in looks]
             tasks.append(asyncio.create_task(_every(FLUSH_SECONDS, lambda: _flush(impressions))))
-            async with _applying(events_log, store, live, settings):
+            trends = Trends(settings.stream.half_life_days)
+            tasks.append(asyncio.create_task(_every(TRENDS_SECONDS, lambda: _look_at_trends(live, store, trends))))
+            async with applying(events_log, store, live, settings):
                 yield
             for task in tasks:
                 task.cancel()
@@ -106,7 +107,6 @@ def create_app(
     app.include_router(playlists.router)
     if serve.page:
         app.include_router(page.router)
-        app.include_router(playlists.page)
         app.mount("/", Fresh(directory=WEB, html=True))
     problems.install(app)
     app.add_middleware(problems.BodyLimit)
@@ -123,42 +123,6 @@ class Fresh(StaticFiles):
         response = super().file_response(*args, **options)
         response.headers["Cache-Control"] = "no-cache"
         return response
-
-
-@contextlib.asynccontextmanager
-async def _applying(events_log: EventLog, store: Store, live: Live, settings: Settings) -> AsyncIterator[None]:
-    """While this lasts events are applied and archived by this worker, with others, where ``stream.inside`` says so."""
-    if not settings.stream.inside:
-        yield
-        return
-    stop = asyncio.Event()
-    reader = f"serve-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-    layer = SpeedLayer(events_log, store, lambda: live.current, settings, reader)
-    archive = Archive(settings.log.archive, Barred(settings.log.erased))
-
-    async def keep_at(name: str, act: Callable[[], Awaitable[object]]) -> None:
-        while not stop.is_set():
-            try:
-                await act()
-            except Exception:
-                log.exception("%s begins again in %g s", name, REST_SECONDS)
-                await asyncio.sleep(REST_SECONDS)
-
-    async def archiving() -> None:
-        claim = settings.log.claim_seconds
-        await archive_log(events_log, archive, reader, claim, once=False, most=ARCHIVED_AT_ONCE, stopping=stop)
-
-    tasks = [
-        asyncio.create_task(keep_at("the speed layer", lambda: layer.run(stop))),
-        asyncio.create_task(keep_at("the archiver", archiving)),
-    ]
-    try:
-        yield
-    finally:
-        stop.set()
-        with contextlib.suppress(TimeoutError):
-            # They finish the batch at hand; what they do not, another does.
-            await asyncio.wait_for(asyncio.gather(*tasks), CLOSE_SECONDS)
 
 
 async def _every(seconds: float, act: Callable[[], Awaitable[object]]) -> None:
@@ -188,6 +152,12 @@ async def _catch_up(live: Live, store: Store) -> None:
     """See to it that items are answered as they are described now; while the store is down, as they were."""
     with contextlib.suppress(StoreError):
         await live.catch_up(store)
+
+
+async def _look_at_trends(live: Live, store: Store, trends: Trends) -> None:
+    """See to it that what trends is what is taken; while the store is down, what was."""
+    with contextlib.suppress(StoreError):
+        await live.look_at_trends(store, trends, time.time())
 
 
 async def _flush(impressions: Impressions) -> None:

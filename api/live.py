@@ -17,7 +17,8 @@ from recsys.assembly import Engine, LoadIndex, assemble
 from recsys.errors import RecsysError
 from recsys.releases import ReleaseStore
 from recsys.retrieval import Query
-from recsys.stores import ItemChange, ItemChangeStore
+from recsys.stores import Counts, ItemChange, ItemChangeStore
+from recsys.trends import Trends
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Live:
         self._amending = asyncio.Lock()
         self._changes: Mapping[str, Description | None] = {}
         self._mark = ""
+        self._shares: tuple[str, Mapping[str, float]] = "", {}
         self._refused_at = 0.0
         self._edition: tuple[int, int] | None = None
         self.current: Engine | None = None
@@ -99,6 +101,19 @@ class Live:
             if self.current is not None:
                 self.current = await asyncio.to_thread(self.current.amended, changes, found.mark)
             self._changes, self._mark = {**self._changes, **changes}, found.mark
+
+    async def look_at_trends(self, counts: Counts, trends: Trends, now: float) -> None:
+        """Let what trends follow what is taken; StoreError if the store does not answer."""
+        found = await trends.largest(counts, now)
+        total = sum(found.values())
+        # All fade alike: while nothing is taken, shares stay.
+        shares = {item: round(amount / total, 6) for item, amount in found.items()}
+        async with self._amending:
+            engine = self.current
+            if engine is None or not found or (engine.id, shares) == self._shares:
+                return
+            self.current = await asyncio.to_thread(engine.moved, found, int(now))
+            self._shares = engine.id, shares
 
     def deleted(self, items: Iterable[str]) -> set[str]:
         """Those of these items that were deleted, whichever release knew them."""

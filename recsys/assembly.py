@@ -38,7 +38,7 @@ from recsys.item_lists import ItemLists
 from recsys.masks import Mask
 from recsys.pipeline import Answer, Line, Recommender, Surface, unseen
 from recsys.ranking import Ranker
-from recsys.recency import Recency
+from recsys.recency import Moving, Recency
 from recsys.releases import Release
 from recsys.retrieval import (
     CONTENT_INDEX,
@@ -83,7 +83,8 @@ class Engine:
     ``directions``: float32 (n, d), the item vectors at length one; with ``resolver.fold`` None where the release
     learned no vectors. ``lists``: name → what goes with each item. ``parts``: what the recommenders were built from;
     ``indexes`` are those of the release, whatever changed since, and so are ``attributes``. ``grow``: what makes an
-    index take items; None where nothing is going to change. ``mark``: of the last change of an item that is in it.
+    index take items; None where nothing is going to change. ``mark``: of the last change of an item that is in it;
+    ``trends``: of the last look at what is taken since.
     """
 
     id: str
@@ -102,6 +103,7 @@ class Engine:
     attributes: Attributes
     grow: Grow | None = None
     mark: str = ""
+    trends: str = ""
 
     @classmethod
     def of(
@@ -166,8 +168,8 @@ class Engine:
 
     @property
     def tag(self) -> str:
-        """What an answer that depends on nothing else depends on: the release and the last change of an item."""
-        return f"{self.id}+{self.mark}" if self.mark else self.id
+        """What an answer that depends on nothing else depends on: release, last change of an item, what trends."""
+        return "+".join(part for part in (self.id, self.mark, self.trends) if part)
 
     def ranked(self, ranker: Ranker | None, facts: ItemFacts, home: Surface) -> Engine:
         """With what orders candidates, and the surface that asks it; over the same parts otherwise."""
@@ -208,6 +210,21 @@ class Engine:
             parts=parts,
             mark=mark or self.mark,
         )
+
+    def moved(self, taken: Mapping[str, float], now: int) -> Engine:
+        """With how often items were taken since, as far as that has not faded by ``now``, unix seconds.
+
+        Another engine over the same parts. What the release was not made of is left out.
+        """
+        known = self.parts.recency
+        rows = self.items.rows(list(taken))
+        there = (rows >= 0) & (rows < (0 if known is None else known.items))
+        if known is None or not there.any():
+            return self
+        amounts = np.array(list(taken.values()), np.float32)[there]
+        parts = replace(self.parts, recency=Moving.since(known, rows[there], amounts, now))
+        recommenders = _recommenders(self.surfaces, parts, self.recommenders)
+        return replace(self, parts=parts, recommenders=recommenders, trends=f"t{now}")
 
     def allowed(self, wanted: Filter) -> Mask:
         """The items that fulfil a filter, as they are described now. ValueError for a column that there is not."""

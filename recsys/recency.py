@@ -100,3 +100,55 @@ class Recency:
     @cached_property
     def _decayed(self) -> dict[float, Float32]:
         return {}
+
+
+FADED = 60.0
+"""Half-lives after which what a release knows fades no more: its order is to be told from nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Moving(Recency):
+    """What a release knows, and what is known to have been taken since; :meth:`since` makes it.
+
+    ``base``: what the release knows. ``taken``: int32 (c,), different items, and ``amounts``: float32 (c,), how often
+    each was taken, every time as far as it has not faded by ``now``, unix seconds. An item counts as much as the more
+    of both says: what happened since may be what the release was trained on, and is not to count twice.
+    """
+
+    base: Recency
+    taken: Int32
+    amounts: Float32
+    now: int
+
+    @classmethod
+    def since(cls, base: Recency, taken: Int32, amounts: Float32, now: int) -> Moving:
+        """With what was taken since in place of what is known of that so far."""
+        base = base.base if isinstance(base, Moving) else base
+        return cls(base.items, base.rows, base.times, base, taken, amounts, now)
+
+    def decayed(self, half_life: float) -> Float32:
+        """As :meth:`Recency.decayed`, counted back from now."""
+        if half_life not in self._decayed:
+            ago = min(max((self.now - self.base.newest) / (half_life * DAY), 0.0), FADED)
+            counts = self.base.decayed(half_life) * np.float32(2.0**-ago)
+            counts[self.taken] = np.maximum(counts[self.taken], self.amounts)
+            self._decayed[half_life] = counts
+        return self._decayed[half_life]
+
+    def ranked(self, half_life: float) -> Int32:
+        """As :meth:`Recency.ranked`: the release's order, and what was taken since put into it."""
+        if half_life not in self._ranked:
+            counts = self.decayed(half_life)
+            moved = np.zeros(self.items, bool)
+            moved[self.taken] = True
+            stay = self.base.ranked(half_life)
+            stay = stay[~moved[stay]]
+            taken = self.taken[np.lexsort((self.taken, -counts[self.taken]))]
+            places = np.searchsorted(-counts[stay], -counts[taken])
+            self._ranked[half_life] = np.insert(stay, places, taken).astype(np.int32)
+        return self._ranked[half_life]
+
+    @cached_property
+    def newest_first(self) -> Int32:
+        """As the release has it: what is new is told by when an item came."""
+        return self.base.newest_first
