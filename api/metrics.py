@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -63,6 +64,26 @@ METRICS = Metrics(
         multiprocess_mode="mostrecent",
     ),
 )
+
+_STREAM = {
+    "length": "Records that the log holds",
+    "lag": "Records that the speed layer was not given yet",
+    "pending": "Records that it was given and has not acknowledged",
+    "dead": "Records that were put aside",
+    "oldest_pending": "Seconds since the record was given that waits longest for its acknowledgement",
+}
+_WORKER = {
+    "records": "Records that were applied",
+    "events": "Events that were new",
+    "repeated": "Events that had been applied before",
+    "unknown": "Events of items that the release does not know",
+    "buried": "Records that were put aside here",
+}
+STREAM: Mapping[str, Gauge] = {
+    **{name: Gauge(f"recsys_stream_{name}", said, multiprocess_mode="mostrecent") for name, said in _STREAM.items()},
+    **{name: Gauge(f"recsys_stream_{name}", said, multiprocess_mode="livesum") for name, said in _WORKER.items()},
+}
+"""How the speed layer does: the log and its readers, then this worker; where ``stream.inside`` is on."""
 
 
 def exposition() -> tuple[bytes, str]:
