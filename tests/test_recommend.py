@@ -1,23 +1,32 @@
 """`/recommend` with a ranker and every step: traces, contexts, segments, reasons; asked of a real server."""
 
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import httpx
 import numpy as np
 import pytest
 
+from api.cursors import LIFE, Cursor
+from benchmarks.slow import publish_slow, repeated
 from index import load
 from recsys.assembly import HOME, assemble
+from recsys.errors import ReleaseDamaged
 from recsys.releases import ReleaseStore
 from recsys.settings import load_settings
 from recsys.steps import STEPS
 
 KEY = "let me see, é"
 PRESENT = {"X-Debug-Key": KEY.encode()}
+CURSOR_KEY = "what cursors are signed with"
 MORE = """
+[log]
+impressions = 0  # what is shown changes a state, and with it the next list
+
 [ranker]
 folds = 2
 trees = 40
@@ -54,7 +63,7 @@ steps = []
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, configured):
     folder = tmp_path_factory.mktemp("ranked")
-    serve = f"[serve]\ndebug_key = {json.dumps(KEY)}\n"
+    serve = f'[serve]\ndebug_key = {json.dumps(KEY)}\ncursor_key = "{CURSOR_KEY}"\n'
     (folder / "recsys.toml").write_text(configured(16).replace("[serve]\n", serve) + MORE)
     done = subprocess.run([sys.executable, "-m", "recsys", "train"], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -108,8 +117,7 @@ def test_get_and_batch_and_library_give_one_list_with_a_ranker_and_every_step(cl
     assert [items(body) for body in batch] == [items(body) for body in got]
     assert [body["level"] for body in batch] == [body["level"] for body in got]
     now = datetime.now(UTC)
-    states = engine.users.find(users)
-    queries = [engine.resolver.known(user, state, now) for user, state in zip(users, states, strict=True)]
+    queries = [engine.resolver.known(user, None, now) for user in users]
     found = engine.recommenders["all"].recommend(queries, k).candidates.rows
     assert [engine.items.ids(row) for row in found] == [items(body) for body in got]
     assert items(got[2])[0] == "50", "as it is pinned"
@@ -278,6 +286,77 @@ def test_a_context_in_an_address_is_as_bounded_as_one_in_a_body(client):
     assert client.get("/recommend", params={"user_id": "196", "segment": ""}).status_code == 422
 
 
+def test_a_cursor_that_is_too_old_is_gone(client):
+    now = int(datetime.now(UTC).timestamp())
+    for age, status in ((LIFE - 60, 200), (LIFE + 60, 410)):
+        cursor = Cursor(now - age, 1, np.zeros(0, np.uint64)).signed(CURSOR_KEY.encode(), "196", HOME)
+        answer = client.get("/recommend", params={"user_id": "196", "cursor": cursor})
+        assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "more than 24 hours ago: ask for it anew, without a cursor" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("filter_", ["genres:Drama and not genres:Drama", "year<1950 and year>1960", "genres:polka"])
+def test_filters_that_leave_nothing_leave_a_reason(client, filter_):
+    for body in (
+        asked(client, "196", surface="all", filter=filter_),
+        posted(client, history=[{"item_id": "50"}], surface="all", filter=filter_),
+    ):
+        assert (body["items"], body["level"]) == ([], "none")
+        assert "0 fulfil the filter" in body["reason"]
+
+
+@pytest.mark.parametrize("surface", ["home", "all", "cart"])
+def test_more_items_than_there_are_is_all_there_are(client, engine, surface):
+    genres = engine.catalogue.table["genres"].to_pylist()
+    there = {id_ for id_, of in zip(engine.items, genres, strict=True) if "Fantasy" in of}
+    body = asked(client, "nobody", surface=surface, filter="genres:Fantasy", k=500)
+    if surface == "all":  # which caps a genre
+        assert set(items(body)) < there
+    else:
+        assert set(items(body)) == there
+    assert f"{len(items(body))} of" in body["reason"]
+
+
+def test_a_pinned_item_that_is_not_there_leaves_its_place_to_the_next(client):
+    """`50` is pinned to the first place, beside one that nobody knows."""
+    assert items(asked(client, "nobody", surface="all", k=5))[0] == "50"
+    without = items(asked(client, "nobody", surface="all", k=5, exclude="50"))
+    assert len(without) == 5
+    assert "50" not in without
+    first = items(asked(client, "nobody", surface="all", k=1, filter="genres:Western"))
+    assert first
+    assert first != ["50"]
+
+
+BOOST = {"name": "boosted", "where": "genres:Drama"}
+
+
+@pytest.mark.parametrize(
+    ("forged", "said"),
+    [
+        ({"sources": [{"name": "nearst"}]}, "unknown source 'nearst', choose one of .*nearest"),
+        ({"steps": [{"name": "diferse"}]}, "unknown step 'diferse', choose one of .*diverse"),
+        ({"steps": [{"name": "capped", "column": "author"}]}, "'author' is none in this catalogue: choose .*genres"),
+        ({"ladder": [{"name": "segment", "columns": ["country"]}]}, "'country' is none in this catalogue: choose"),
+        ({"steps": [{**BOOST, "share": 1.5}]}, "share is 1.5: it must lie between 0 and 1"),
+        ({"steps": [{**BOOST, "where": "genre:Drama"}]}, "unknown column 'genre', choose one of .*genres"),
+        ({"ranker": {"name": "lerned"}}, "unknown ranker 'lerned', choose one of learned"),
+        ({"sources": [{"name": "nearest", "index": "items"}]}, "the ranker asks for .*source-rank:popular"),
+        ({"budget_ms": -1}, "budget_ms"),
+    ],
+)
+def test_a_release_whose_surfaces_cannot_be_is_refused_when_it_is_loaded(folder, tmp_path, forged, said):
+    settings = load_settings(folder / "recsys.toml", {})
+    release = ReleaseStore(settings.releases.folder).current()
+    shutil.copytree(release.folder, tmp_path / "copy")
+    path = tmp_path / "copy/pipeline.json"
+    surfaces = json.loads(path.read_text())
+    path.write_text(json.dumps({**surfaces, HOME: {**surfaces[HOME], **forged}}))
+    with pytest.raises(ReleaseDamaged, match=said):
+        assemble(replace(release, folder=tmp_path / "copy"), load)
+
+
 # --------------------------------------------------------------------------- reasons
 
 
@@ -306,8 +385,7 @@ def test_a_list_for_everybody_has_no_reasons(client, surface):
 
 def test_shares_are_those_of_the_exact_contributions(client, engine):
     body = asked(client, "22", explain="true", k=5)
-    (state,) = engine.users.find(["22"])
-    query = engine.resolver.known("22", state, datetime.now(UTC))
+    query = engine.resolver.known("22", None, datetime.now(UTC))
     recommender = engine.recommenders[HOME]
     told = recommender.ranker.explain(query, recommender.retrieve([query], 5), engine.items.rows(items(body)))
     for item, line in zip(body["items"], told, strict=True):
@@ -316,3 +394,35 @@ def test_shares_are_those_of_the_exact_contributions(client, engine):
         assert at == np.abs(line).argmax()
         # Ages are counted to now, so a moment lies between the two.
         assert first["share"] == pytest.approx(line[at] / np.abs(line).sum(), abs=0.01)
+
+
+# --------------------------------------------------------------------------- a slow ranker
+
+
+def test_a_ranker_slower_than_the_budget_is_left_out_and_nobody_waits_for_it(folder, client, engine, serve, tmp_path):
+    shutil.copytree(folder / "var", tmp_path / "var", ignore=shutil.ignore_patterns("*.sock"))
+    shutil.copy(folder / "recsys.toml", tmp_path)
+    _, took = publish_slow(tmp_path, 15, budget=3)
+    assert took >= 15
+    plain = replace(engine.recommenders[HOME], ranker=None)
+    users = engine.users.ids.ids(np.arange(20, dtype=np.int32))
+    with serve(tmp_path) as (address, _), httpx.Client(base_url=address, timeout=60) as own:
+        for user in users:
+            answer = own.get("/recommend", params={"user_id": user, "k": 10})
+            assert answer.json()["degraded"] == ["ranker"]
+            assert "ranker" not in answer.headers["server-timing"], "it never began"
+            query = engine.resolver.known(user, None, datetime.now(UTC))
+            rows = plain.recommend([query], 10).candidates.rows[0]
+            assert items(answer.json()) == engine.items.ids(rows), "the order of the fusion"
+        assert 'recsys_degraded_total{part="ranker"}' in own.get("/metrics").text
+    assert asked(client, "196")["degraded"] == [], "with its own ranker, and time enough"
+
+
+def test_a_repeated_ranker_is_the_same_but_for_its_time(engine):
+    ranker = engine.parts.ranker
+    rows = np.random.default_rng(0).normal(size=(50, len(ranker.features))).astype(np.float32)
+    many = repeated(ranker, 7)
+    assert len(many.trees) == 7 * (len(ranker.trees) - 1) + 1
+    # All but the last tree stand there seven times.
+    last = many.trees.score(rows) - 7 * ranker.trees.score(rows)
+    assert np.ptp(last) <= 6 * np.ptp(ranker.trees.leaves[-1]) + 1e-9
