@@ -107,6 +107,7 @@ def create_app(
     app.include_router(playlists.router)
     if serve.page:
         app.include_router(page.router)
+        app.include_router(playlists.page)
         app.mount("/", Fresh(directory=WEB, html=True))
     problems.install(app)
     app.add_middleware(problems.BodyLimit)
