@@ -195,6 +195,35 @@ def test_two_workers_share_the_events_and_neither_serves_what_was_deleted_two_se
         assert "181" not in everywhere("crowd1", "crowd2", "nobody")
 
 
+def test_a_full_store_refuses_events_by_name_and_goes_on_answering(home, serve, configured, tmp_path):
+    folder = copied(home, tmp_path, configured())
+    with serve(folder) as (address, _), httpx.Client(base_url=address) as client:
+        server = EmbeddedServer(load_settings(folder / "recsys.toml", {}).state)
+        before = listed(client, "196")
+        with connected(server) as database:
+            database.config_set("maxmemory", 1)
+            answer = client.post("/events", json=event("196", before[0], "like"))
+            assert (answer.status_code, answer.headers["content-type"]) == (507, "application/problem+json")
+            assert "the event log has no room, so nothing of this was kept" in answer.json()["detail"]
+            assert listed(client, "196") == before
+            assert client.put("/items/full", json={"title": "Full"}).status_code == 507
+            database.config_set("maxmemory", 0)
+        post(client, event("196", before[0], "like"))
+        soon(lambda: before[0] not in listed(client, "196"))
+
+
+def test_how_far_the_speed_layer_has_come_is_measured(client):
+    def gauge(name):
+        lines = client.get("/metrics").text.splitlines()
+        return next((float(line.split()[-1]) for line in lines if line.startswith(f"recsys_stream_{name} ")), None)
+
+    soon(lambda: gauge("events") is not None)
+    before = gauge("events")
+    post(client, event("measured", "50"))
+    soon(lambda: gauge("events") == before + 1)
+    soon(lambda: (gauge("lag"), gauge("pending"), gauge("dead")) == (0, 0, 0))
+
+
 class Gate:
     """A socket in front of Redis whose answers can be held back, as they are when one dies between append and reply."""
 
