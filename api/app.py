@@ -70,6 +70,7 @@ def create_app(
                 Archive(settings.log.archive),
                 ReleaseStore(settings.releases.folder),
                 barred,
+                shelf,
             )
             limits = limits_of(settings)
             app.state.playlists = Reader(EditionStore(settings.playlists.folder), shelf)

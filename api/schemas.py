@@ -176,7 +176,7 @@ class ErasureReceipt(BaseModel):
     ids: int = Field(examples=[1], description="Names that the user had, with those that were merged into them.")
     removed: dict[str, int] = Field(
         examples=[{"log": 12, "archive": 31, "releases": 2, "states": 1, "vectors": 2, "interests": 0}],
-        description="log, archive: records · releases: that knew them · the others: keys of the state store",
+        description="log, archive: records · releases: that knew them · lists: playlists · others: keys of the store",
     )
 
 

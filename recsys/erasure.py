@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Protocol
 
 from recsys.barred import Barred
 from recsys.logs import EventLog
@@ -21,8 +22,9 @@ SETTLE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What was removed, by where: records of the ``log`` and the ``archive``, ``releases``, and what the store counts.
+    """What was removed, by where.
 
+    ``removed``: records of ``log`` and ``archive``, ``releases`` that knew the user, ``lists``, what the store counts.
     ``ids``: how many names the user had: their own, and those under which they were anonymous before.
     """
 
@@ -32,15 +34,24 @@ class Receipt:
     removed: Mapping[str, int]
 
 
+class Lists(Protocol):
+    """Lists that were made for users beforehand."""
+
+    async def erase(self, user: str) -> int:
+        """Take a user's lists away; how many. StoreError if that cannot be."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Eraser:
-    """Where users stand, as far as this program knows."""
+    """Where users stand, as far as this program knows. ``lists``: None where none can be."""
 
     log: EventLog
     store: UserStateStore
     archive: Archive
     releases: ReleaseStore
     barred: Barred
+    lists: Lists | None = None
     settle: float = SETTLE
 
     async def erase(self, user: str) -> Receipt:
@@ -74,6 +85,8 @@ class Eraser:
         for user in users:
             found["log"] += await self.log.erase(user)
             found["archive"] += await asyncio.to_thread(self.archive.erase, user)
+            if self.lists is not None:
+                found["lists"] += await self.lists.erase(user)
         await self._unlink(users)
         found.update(await self.store.erase(users))
         return found

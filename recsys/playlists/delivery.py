@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shlex
 import subprocess
 import time
@@ -65,6 +66,18 @@ class Shelf:
             if len(pipeline) >= BATCH:
                 written += await self._sent(pipeline)
         return written + (await self._sent(pipeline) if len(pipeline) else 0)
+
+    async def erase(self, user: str) -> int:
+        """Take a user's lists away, of all editions; how many. StoreError if the server does not answer."""
+        escaped = re.sub(rb"([*?\[\]\\^-])", rb"\\\1", user.encode("utf-8", "surrogatepass"))
+        removed = cursor = 0
+        while True:
+            scan = self._server.client.scan(cursor, match=b"recsys:p:*:{u%b}" % escaped, count=BATCH)
+            cursor, keys = await self._server.answer(scan, BULK_TIMEOUT)
+            for key in keys:
+                removed += await self._server.answer(self._server.client.unlink(key), BULK_TIMEOUT)
+            if not cursor:
+                return removed
 
     async def _sent(self, pipeline: Any) -> int:
         return len(await self._server.answer(pipeline.execute(), BULK_TIMEOUT))
