@@ -25,6 +25,8 @@ def test_the_command_prints_what_was_asked_for(tmp_path):
         "200",
         "--seconds",
         "1",
+        "--slow-ranker",
+        "25",
     ]
     plot = tmp_path / "latency.png"
     done = subprocess.run([*command, "--json", "--plot", str(plot)], capture_output=True, text=True)
@@ -39,6 +41,13 @@ def test_the_command_prints_what_was_asked_for(tmp_path):
     assert document["times_floor"] > 0
     assert document["second_worker_private_mb"] > 0
     assert document["ready_s"] > 0
+    slow = document["slow_ranker"]
+    assert slow["ranker_ms"] >= 25 > slow["budget_ms"]
+    asked = sum(slow["degraded"].values())
+    assert sum(count for parts, count in slow["degraded"].items() if "ranker" in parts) >= asked - 1, (
+        "tried once, at most"
+    )
+    assert slow["open_loop"]["errors"] == 0
     assert plot.read_bytes()[:4] == b"\x89PNG"
 
 
