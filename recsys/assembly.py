@@ -340,14 +340,13 @@ def settled(release: Release, changes: Sequence[ItemChange]) -> list[ItemChange]
         catalogue = Catalogue.load(release.folder / "items/catalogue.arrow")
     except (OSError, ValueError) as error:
         raise ReleaseDamaged(f"release {release.id} is damaged: its items cannot be read ({error})") from error
-    told = [change for change in changes if change.description is not None]
-    rows = items.rows([change.item_id for change in told])
+    rows = items.rows([change.item_id for change in changes])
+    there = [(change, row) for change, row in zip(changes, rows, strict=True) if row >= 0 and change.description]
+    described = catalogue.describe(np.array([row for _, row in there], np.int32))
     return [
         change
-        for change, row in zip(told, rows.tolist(), strict=True)
-        if row >= 0
-        and catalogue.describe(np.array([row], np.int32))
-        == [{"item_id": change.item_id, **known((change.description or {}).items())}]
+        for (change, _), about in zip(there, described, strict=True)
+        if about == {"item_id": change.item_id, **known((change.description or {}).items())}
     ]
 
 
