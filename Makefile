@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 ROUNDS ?= 5
 
-.PHONY: help setup demo test large soak gpu check lint types format docs bench clean
+.PHONY: help setup demo test large soak gpu spark check lint types format docs bench clean
 
 help:            ## this list
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -26,6 +26,10 @@ soak: $(VENV)/.dev  ## what the stream must survive, again and again; ROUNDS=50 
 
 gpu: $(VENV)/.dev  ## the tests that need an NVIDIA GPU and a torch that sees it; under a minute
 	$(BIN)/python -m pytest -m gpu -v $(ARGS)
+
+spark: $(VENV)/.dev  ## playlists on a real Spark cluster of this machine; Java 17, some minutes
+	test -d .cache/spark || $(BIN)/pip install --quiet --disable-pip-version-check --target .cache/spark 'pyspark>=4.0'
+	PYTHONPATH=.cache/spark $(BIN)/python -m pytest -m spark -v --no-cov $(ARGS)
 
 check: lint types docs  ## everything but the tests
 

@@ -1,5 +1,9 @@
-"""Playlists from a real Spark cluster, a master and two workers of this machine, are those made here, to the byte."""
+"""Playlists from a real Spark cluster, a master and two workers of this machine, are those made here, to the byte.
 
+``make spark`` runs these: pandera imports pyspark wherever it finds it, and warns, so it has a folder of its own.
+"""
+
+import importlib.util
 import os
 import re
 import subprocess
@@ -9,12 +13,14 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pyspark
 import pytest
 
 from recsys.playlists.editions import EditionStore
 
-HOME = Path(pyspark.__file__).parent
+pytestmark = pytest.mark.spark
+
+FOUND = importlib.util.find_spec("pyspark")
+HOME = Path(FOUND.origin).parent if FOUND else Path("no pyspark")
 ENVIRONMENT = {
     **os.environ,
     "SPARK_HOME": str(HOME),

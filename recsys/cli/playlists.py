@@ -246,7 +246,10 @@ def _run(engine: str, master: str, processes: int) -> Any:
     """What does the parts."""
     if engine == "spark":
         with extra("spark"):
-            from recsys.playlists.spark import Spark
+            import pyspark  # noqa: F401  whether it is there
+
+        from recsys.playlists.spark import Spark
+
         return Spark(master, processes)
     if engine != "local":
         raise SettingsError(unknown_choice("engine", engine, ("local", "spark")))

@@ -17,8 +17,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
 
 from recsys.errors import PlaylistError
 from recsys.playlists.plan import EDITION, arrow, part_name
@@ -41,6 +39,9 @@ class Spark:
         if job == "states":
             Processes(self.processes)(opening, job, parts, done)
             return
+        # Imported here, as the extra it is.
+        from pyspark.errors import PySparkException  # noqa: PLC0415
+
         session = self._session()
         try:
             wanted = list(parts)
@@ -63,7 +64,9 @@ class Spark:
         finally:
             session.stop()
 
-    def _session(self) -> SparkSession:
+    def _session(self) -> Any:
+        from pyspark.sql import SparkSession  # noqa: PLC0415
+
         # What executors run, if nobody says: the same path as here.
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         builder = (
@@ -72,13 +75,12 @@ class Spark:
         for name in THREADS:
             builder = builder.config(f"spark.executorEnv.{name}", "1")
         try:
-            session: SparkSession = builder.getOrCreate()
+            return builder.getOrCreate()
         except Exception as error:
             raise PlaylistError(
                 f"{self.master or 'no address'} is no Spark cluster that answers ({str(error).splitlines()[0][:200]}): "
                 "give --master spark://host:7077, and see that Java 17 is installed"
             ) from error
-        return session
 
 
 def _followed(job: Future[Any], opening: Opening, waiting: set[int], done: Callable[[int], None]) -> None:
