@@ -22,6 +22,7 @@ WITH_INPUT = {
     "PUT /users/{user_id}",
     "POST /users/{user_id}/merge",
     "DELETE /users/{user_id}",
+    "GET /playlists/{user_id}",
 }
 SLOW = {"DELETE /users/{user_id}"}
 """Erasures take a second, in which what is in flight settles."""
@@ -31,6 +32,7 @@ DEPENDS = {label for label in WITH_INPUT if label.startswith("POST")} | {
     "GET /popular",
     "GET /trending",
     "GET /onboarding",
+    "GET /playlists/{user_id}",
 }
 LONGEST_URL = 5_000
 WITHOUT_INPUT = {"GET /releases/current", "GET /healthz", "GET /readyz", "GET /metrics"}
