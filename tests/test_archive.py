@@ -331,3 +331,26 @@ def test_a_server_that_applies_events_archives_them_too(home, tmp_path, configur
         ("newcomer", "50", "like"),
         ("newcomer", "181", "like"),
     ]
+
+
+def test_archiving_and_erasing_import_no_pandas(tmp_path):
+    """They go on inside servers, whose every worker would hold it."""
+    act = f"""
+import sys
+from pathlib import Path
+from datetime import date
+from recsys.logs import Entry
+from recsys.logs.archive import Archive
+from recsys.logs.records import Described, Event, Shown
+archive = Archive(Path({str(tmp_path)!r}))
+told = [
+    Event("e", 5, "ann", "i", "play"), Described("d", 5, "i", {{}}),
+    Shown("r", 5, "ann", ("i",), "home", "r1", "personal", 1, (0.5,)),
+]
+for place in range(3):
+    archive.write([Entry(f"{{place}}-{{at}}", record, deliveries=at + 1) for at, record in enumerate(told)])
+archive.compact(date(2000, 1, 1))
+print(len(list(archive.records())), archive.erase("ann"), len(list(archive.records())), "pandas" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", act], capture_output=True, text=True)
+    assert done.stdout == "9 6 3 False\n", done.stderr

@@ -32,39 +32,12 @@ import pyarrow.parquet
 from recsys.barred import Barred
 from recsys.errors import LogError
 from recsys.logs import Entry
+from recsys.logs.columns import POSITION, SCHEMAS, UNFIT, array, booleans, table_of
 from recsys.logs.records import Event, Record, Shown, decode, encode, mentions
 from recsys.releases import replace_file, sync
 
 Arrow = Any
-_TYPES: Mapping[str, Any] = MappingProxyType(
-    {"text": pa.string(), "whole": pa.int64(), "number": pa.float64(), "bytes": pa.binary()}
-)
 
-
-def _schema(columns: str) -> pa.Schema:
-    """Columns and their types, as ``name:type``."""
-    return pa.schema(
-        [pa.field(name, _TYPES[type_]) for name, type_ in (column.split(":") for column in columns.split())]
-    )
-
-
-SCHEMAS: Mapping[str, pa.Schema] = MappingProxyType(
-    {
-        "events": _schema(
-            "user_id:text item_id:text kind:text value:number time:whole event_id:text surface:text request:text"
-            " position:whole log_position:text"
-        ),
-        "shown": _schema(
-            "user_id:text item_id:text time:whole request:text surface:text release:text level:text position:whole"
-            " propensity:number log_position:text"
-        ),
-        "changes": _schema("type:text time:whole record:bytes log_position:text"),
-    }
-)
-"""The columns of each family of files."""
-
-# What an Arrow array raises that cannot hold a value: half a surrogate pair, a text where a number was wanted.
-UNFIT = (pa.ArrowException, UnicodeError, OverflowError, TypeError, ValueError)
 EPOCH = date(1970, 1, 1)
 # So many files of a day that goes on are many, and a file of so many bytes is small.
 MANY = 100
@@ -126,7 +99,7 @@ class Archive:
         """
         files = [path for path in self._files(family, day) if (path, path.stat().st_ino) not in without]
         tables = [_read(path, SCHEMAS[family]) for path in files]
-        return pa.concat_tables(_without_repetition(tables) or [SCHEMAS[family].empty_table()])
+        return pa.concat_tables(_without_repetition(tables) or [table_of([], SCHEMAS[family])])
 
     def records(self, without: AbstractSet[tuple[Path, int]] = frozenset()) -> Iterator[Record]:
         """Every record that can be read, day by day, and of a day in no order. ``without``: as in :meth:`table`."""
@@ -210,13 +183,12 @@ class Archive:
 
     def _positions(self, days: Iterable[date]) -> set[str]:
         """Where in the log the records stood that are archived under these days."""
-        column = _schema("log_position:text")
         return {
             position
             for day in days
             for family in SCHEMAS
             for path in self._files(family, day)
-            for position in map(str, _read(path, column).column("log_position").to_pylist())
+            for position in map(str, _read(path, POSITION).column("log_position").to_pylist())
         }
 
     def _files(self, family: str, day: date) -> list[Path]:
@@ -262,8 +234,8 @@ def _family(entry: Entry) -> str:
 
 def _table(family: str, entries: Sequence[Entry]) -> pa.Table:
     """The rows of entries. One of UNFIT where a column cannot hold a value."""
-    rows = ({**row, "log_position": entry.position} for entry in entries for row in (_ROWS[family](entry)))
-    return pa.Table.from_pylist(list(rows), SCHEMAS[family])
+    rows = [{**row, "log_position": entry.position} for entry in entries for row in _ROWS[family](entry)]
+    return table_of(rows, SCHEMAS[family])
 
 
 def _told_apart(family: str, entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
@@ -330,18 +302,18 @@ def _shown(rows: Sequence[dict[str, Any]]) -> Shown:
 def _of_user(table: Arrow, family: str, user: str) -> Arrow:
     """Which rows are of a user."""
     if family == "changes":
-        return pa.array([mentions(stored, user) for stored in table.column("record").to_pylist()], pa.bool_())
+        return booleans(mentions(stored, user) for stored in table.column("record").to_pylist())
     try:
-        wanted = pa.scalar(user, pa.string())
+        wanted = array([user], pa.string())
     except UNFIT:
-        return pa.array([False] * table.num_rows, pa.bool_())
-    return pc.fill_null(pc.equal(table.column("user_id"), wanted), False)
+        wanted = array([], pa.string())
+    return pc.is_in(table.column("user_id"), value_set=wanted)
 
 
 def _without_repetition(tables: Sequence[Arrow]) -> list[Arrow]:
     """The tables without the rows of records that stand in one before them."""
     left: list[Arrow] = []
-    known: Arrow = pa.array([], pa.string())
+    known: Arrow = array([], pa.string())
     for table in tables:
         positions: Arrow = table.column("log_position").combine_chunks()
         left.append(table.filter(pc.invert(pc.is_in(positions, value_set=known))) if left else table)
