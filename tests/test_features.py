@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from recsys.releases import Release
 from recsys.retrieval import Parts, Query
 from recsys.settings import RankerSettings, Settings
 from recsys.splits import hold_out
-from recsys.stores.codec import decode, encode_state, encode_vector
+from recsys.stores.codec import decode, written
 from training.data import item_ids
 from training.engines import engine_of
 from training.facts import facts_of
@@ -168,12 +169,12 @@ def test_training_sees_what_serving_sees_on_ten_thousand_rows(movies, tmp_path):
     # The same through files and the store's bytes, one request at a time.
     engine.save(tmp_path)
     facts_of(split.train, catalogue).save(tmp_path / "facts")
-    served = assemble(Release("one", tmp_path, None), load)
+    served = assemble(Release("one", tmp_path, SimpleNamespace(files={})), load)
     served = served.ranked(None, ItemFacts.load(tmp_path / "facts", len(data.items)), engine.surfaces[HOME])
     rows = 0
     for place, (state, query) in enumerate(zip(engine.users.states(users), queries, strict=True)):
-        vector = encode_vector(state.user, state.vector)
-        asked = served.resolver.known(state.user, decode(state.user, encode_state(state), vector), query.now)
+        kept = written(state)
+        asked = served.resolver.known(state.user, decode(state.user, kept.state, kept.vector), query.now)
         found = served.recommenders[HOME].retrieve([asked], 20).top(settings.depth)
         assert np.array_equal(found.rows[0], candidates.rows[place])
         # Sources answer a batch as one by one up to the rounding of a product; features of their answers do so exactly.

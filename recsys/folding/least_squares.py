@@ -9,7 +9,6 @@ from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
-from scipy.linalg.lapack import dposv
 
 from recsys.arrays import Float32, Float64, Int32, Int64
 from recsys.folding import check_replaced
@@ -130,10 +129,7 @@ class LeastSquares:
         curvature = confidence - self.rule.unobserved if self.rule.exclusive else confidence
         left = self._left + (y.T * curvature) @ y
         left.ravel()[:: len(left) + 1] += self.rule.ridge(np.array(len(rows)), len(self.items))
-        _, solved, failed = dposv(left, confidence @ y)
-        # Weak events may take more from the unobserved than they bring: then it is no ellipsoid, but still a system.
-        vector = np.linalg.solve(left, confidence @ y) if failed else solved
-        return np.asarray(vector, np.float32)
+        return np.asarray(np.linalg.solve(left, confidence @ y), np.float32)
 
     @cached_property
     def _left(self) -> Float64:
