@@ -20,7 +20,8 @@ from recsys.ranking import Card, Ranker
 from recsys.settings import RankerSettings
 from recsys.users import History, Users
 from training.facts import facts_of
-from training.ranker import BOOSTERS, feature_names, platt
+from training.calibration import platt
+from training.ranker import BOOSTERS, feature_names
 
 ASKED = 300
 """Users whose candidates are learned from: 60,000 of them, in a few seconds."""
