@@ -19,8 +19,8 @@ from recsys.pipeline import Line, Surface
 from recsys.ranking import Card, Ranker
 from recsys.settings import RankerSettings
 from recsys.users import History, Users
-from training.facts import facts_of
 from training.calibration import platt
+from training.facts import facts_of
 from training.ranker import BOOSTERS, feature_names
 
 ASKED = 300
