@@ -73,7 +73,7 @@ def create_app(
                 shelf,
             )
             limits = limits_of(settings)
-            app.state.playlists = Reader(EditionStore(settings.playlists.folder), shelf)
+            app.state.playlists = Reader(EditionStore(settings.playlists.folder), shelf, barred)
             await live.follow()
             await _catch_up(live, store)
             # Several tasks, so that a store that hangs does not keep a new release waiting, nor filling it an item.

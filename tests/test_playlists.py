@@ -1,5 +1,6 @@
 """Weekly playlists: what lists are, what an edition is, and what a night survives."""
 
+import asyncio
 import json
 import os
 import resource
@@ -16,6 +17,7 @@ import pytest
 
 from index.exact import load_exact
 from index.growing import Growing
+from recsys.barred import Barred
 from recsys.errors import Busy, EditionRefused, PlaylistError
 from recsys.playlists.comparing import compared
 from recsys.playlists.editions import EditionStore
@@ -25,6 +27,7 @@ from recsys.playlists.people import Chosen
 from recsys.playlists.plan import part_name
 from recsys.playlists.processes import Here, Processes
 from recsys.playlists.quality import inspected
+from recsys.playlists.reading import Reader
 from recsys.playlists.runs import make
 from recsys.playlists.weeks import Week
 from recsys.releases import ReleaseStore
@@ -274,6 +277,27 @@ def test_publishing_and_undoing_move_one_pointer(making, settings):
     assert store.undo(now=NOW) == ("2026-W49", "2026-W48.2")
     assert store.undo(now=NOW) == ("2026-W48.2", "2026-W48")
     assert store.undo(now=NOW) == ("2026-W48", None)
+
+
+def test_old_weeks_are_pruned_out_of_service_first(making, settings):
+    for weeks in range(4):
+        published(settings, making(WEEK.plus(weeks)).edition)
+    store = EditionStore(settings.folder)
+    assert store.prune(2, now=NOW) == ["2026-W48", "2026-W49"]
+    assert store.ids() == store.published() == ["2026-W50", "2026-W51"]
+    assert store.prune(2, now=NOW) == []
+
+
+def test_a_reader_finds_nothing_of_whom_was_erased_since(making, settings, tmp_path):
+    published(settings, making().edition)
+    barred = Barred(tmp_path / "erased")
+    reader = Reader(EditionStore(settings.folder), None, barred)
+    moment = datetime(2026, 11, 27, tzinfo=UTC)
+    assert len(asyncio.run(reader.find("196", None, moment)).items) == 10
+    barred.add(["196"], int(moment.timestamp()))
+    with pytest.raises(PlaylistError, match="user '196' was erased since edition 2026-W48 was made"):
+        asyncio.run(reader.find("196", None, moment))
+    assert asyncio.run(reader.find("22", None, moment)).items
 
 
 def test_a_damaged_edition_is_not_published(making, settings):

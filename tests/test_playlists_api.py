@@ -234,3 +234,6 @@ def test_the_command_line_says_what_there_is(shop):
     assert "'nobody' has no list" in recsys(folder, "playlists", "show", "nobody").stderr
     assert "10 items" in done(folder, "playlists", "export", str(folder / "x.m3u"), "--user", "196")
     assert Path(folder / "x.m3u").exists()
+    assert "0 editions removed" in done(folder, "playlists", "prune", "--keep", "1"), "what must not be repeated stays"
+    refused = recsys(folder, "playlists", "--week", WEEK, "--engine", "abacus")
+    assert "unknown engine 'abacus', choose one of local, spark" in refused.stderr

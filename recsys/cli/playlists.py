@@ -146,6 +146,20 @@ def undo(context: typer.Context, config: ConfigOption = None) -> None:
     typer.echo(f"{gone} is not served any more; {newest or 'nothing'} is the newest that is")
 
 
+@app.command("prune", epilog="Example: `recsys playlists prune --keep 8`")
+def prune(
+    context: typer.Context,
+    config: ConfigOption = None,
+    *,
+    keep: Annotated[int, typer.Option(help="Of how many weeks editions are kept, the newest ones.", min=1)] = 8,
+) -> None:
+    """Delete the editions of old weeks, served or not; never those whose items must not be repeated yet."""
+    settings = settings_of(config or context.obj)
+    weeks = max(keep, settings.playlists.apart + 1)
+    gone = EditionStore(settings.playlists.folder).prune(weeks, now=datetime.now(UTC))
+    typer.echo(f"{len(gone)} editions removed" + (f": {', '.join(gone)}" if gone else ""))
+
+
 @app.command("compare", epilog="Examples: `recsys playlists compare 2026-W47 2026-W48` · `… --json`")
 def compare(
     context: typer.Context,

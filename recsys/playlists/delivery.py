@@ -33,6 +33,7 @@ from recsys.stores.server import BULK_TIMEOUT, REST, Breaker, Server
 
 BATCH = 1000
 """Lists of one round trip."""
+COLUMNS = ["user", "position", "item", "score", "source", "reason", "level", "release"]
 HOOK_SECONDS = 60
 DAY = 86400
 
@@ -135,7 +136,7 @@ async def _loaded(edition: Edition, settings: Playlists, state: State) -> int:
 
 def values(edition: Edition, part: int) -> Iterator[tuple[str, bytes]]:
     """Users of a part and their lists as they are put, empty ones left out; made by column, not by list."""
-    table = edition.table(part).combine_chunks()
+    table = edition.table(part, COLUMNS).unify_dictionaries().combine_chunks()
     if not table.num_rows:
         return
     positions = np.asarray(table.column("position").to_numpy())

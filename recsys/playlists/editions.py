@@ -48,6 +48,8 @@ ID = re.compile(r"(\d{4}-W\d{2})(?:\.(\d+))?")
 MAKING = ".making-"
 GROUP = 64
 """Users of a row group: what is read for one of them."""
+TEXTS = ["user", "item", "source", "reason", "level", "release"]
+"""Columns in which few different texts stand."""
 OPEN = 64
 """Files of an edition that a reader keeps open."""
 
@@ -128,9 +130,9 @@ class Edition:
         return found
 
     def table(self, part: int, columns: list[str] | None = None) -> pa.Table:
-        """A part's rows, or some columns of them; items and sources as dictionaries."""
+        """A part's rows, or some columns of them; texts as dictionaries."""
         path = self.folder / part_name(part)
-        return pq.read_table(path, columns=columns, read_dictionary=["item", "source", "level"], use_threads=False)
+        return pq.read_table(path, columns=columns, read_dictionary=TEXTS, use_threads=False)
 
     def items_of(self, users: Sequence[str]) -> list[UInt64]:
         """Keys of the items in each user's list, empty for who has none."""
@@ -289,13 +291,21 @@ class EditionStore:
             self._point(left, now, "undo", gone, forced=False)
         return gone, newest(left)
 
-    def remove(self, edition: str) -> None:
-        """Delete an edition that is not published."""
-        if edition in self.published():
-            raise ValueError(f"{edition} is published: undo that before it is removed")
-        hidden = self.folder / f".gone-{edition}"
-        (self.folder / edition).rename(hidden)
-        shutil.rmtree(hidden)
+    def prune(self, keep: int, *, now: datetime) -> list[str]:
+        """Delete the editions of all but the newest ``keep`` weeks; which ones. They are taken out of service first."""
+        ids = self.ids()
+        weeks = sorted({week_of(id_) for id_ in ids})[-keep:]
+        gone = [id_ for id_ in ids if week_of(id_) not in weeks]
+        with self.lock("pointer"):
+            before = self.published()
+            if left := [id_ for id_ in before if id_ in gone]:
+                self._point([id_ for id_ in before if id_ not in gone], now, "prune", left[-1], forced=False)
+        for id_ in gone:
+            # Hidden first, so that nobody opens half of it.
+            hidden = self.folder / f".gone-{id_}"
+            (self.folder / id_).rename(hidden)
+            shutil.rmtree(hidden)
+        return gone
 
     def _point(self, editions: Sequence[str], now: datetime, action: str, edition: str, *, forced: bool) -> None:
         replace_file(self.pointer, "".join(f"{id_}\n" for id_ in editions))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from recsys.barred import Barred
 from recsys.errors import PlaylistError, StoreError
 from recsys.playlists.delivery import Shelf
 from recsys.playlists.editions import Edition, EditionStore, served, week_of
@@ -36,10 +37,13 @@ class Playlist:
 
 
 class Reader:
-    """Published editions, followed by a look at the pointer at each request: what is undone is gone at once."""
+    """Published editions, followed by a look at the pointer at each request: what is undone is gone at once.
 
-    def __init__(self, store: EditionStore, shelf: Shelf | None) -> None:
-        self._store, self._shelf = store, shelf
+    ``barred``: who was erased; nobody is given a list that was made before that.
+    """
+
+    def __init__(self, store: EditionStore, shelf: Shelf | None, barred: Barred | None = None) -> None:
+        self._store, self._shelf, self._barred = store, shelf, barred
         self._seen: tuple[int, int, int] | None = None
         self._served: list[tuple[Week, str]] = []
         self._open: dict[str, Edition] = {}
@@ -50,6 +54,8 @@ class Reader:
         NoPlaylist says why there is none.
         """
         edition, place = self._edition(user, week, now)
+        if self._barred is not None and self._barred.times([user])[0] >= edition.manifest.plan.cut_off.timestamp():
+            raise NoPlaylist(f"user {user!r} was erased since edition {edition.id} was made")
         opens = datetime.fromtimestamp(int(edition.opens[place]), UTC)
         rows: Any = None
         from_files = True
