@@ -57,7 +57,6 @@ ARTISTS, ALBUMS = 10, 5
 LENGTH, POOL = 30, 200
 REPEATS = 5
 """Of a measurement of which the fastest counts."""
-SECONDS = 10.0
 PLAYLISTS = f"[playlists]\nlength = {LENGTH}\n[state]\ntimeout_ms = 5000\n[serve]\npage = false\n"
 
 SURFACE = Surface(
@@ -78,14 +77,14 @@ SURFACE = Surface(
 """Every rule, over 200 candidates."""
 
 
-def measure(*, users: int = 100_000, items: int = 100_000) -> dict[str, Any]:
+def measure(*, users: int = 100_000, items: int = 100_000, seconds: float = 10.0) -> dict[str, Any]:
     """Make two weeks' editions of a synthetic release of 64 dimensions, so that the second has weeks before it.
 
     ``users_per_s``: of the second, from the command to the edition, with reading states from a real server, checking
     and writing Parquet; ``cpu_ms_a_user``: what of the processors that took, whoever else is on them. ``peak_mb``: of
     all its processes together, pages that they share counted once. ``gemm_share``: the matrix product alone by the
     search of 1,024 queries, both in this process and with as many threads. ``get_p99_ms``: as one client sees it, of a
-    real server. ``violations``: users whose list breaks a rule.
+    real server, over so many ``seconds``. ``violations``: users whose list breaks a rule.
     """
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -102,7 +101,7 @@ def measure(*, users: int = 100_000, items: int = 100_000) -> dict[str, Any]:
                 took, cpu = time.perf_counter() - start, _cpu() - before
             store = EditionStore(settings.playlists.folder)
             delivered = publish(store, edition.id, settings.playlists, server.state, now=datetime.now(UTC))
-            waited = _asked(folder, asked)
+            waited = _asked(folder, asked, seconds)
         vectors = np.load(next(settings.releases.folder.glob("*/items/vectors.npy")))
         found = edition.manifest.quality
         return {
@@ -176,7 +175,7 @@ def _product(vectors: Float32) -> dict[str, float]:
     }
 
 
-def _asked(folder: Path, users: list[str]) -> dict[str, Any]:
+def _asked(folder: Path, users: list[str], seconds: float) -> dict[str, Any]:
     """What one client waits for lists of different users."""
     rng = np.random.default_rng(1)
     some = [users[place] for place in rng.permutation(len(users))[:5000].tolist()]
@@ -187,7 +186,7 @@ def _asked(folder: Path, users: list[str]) -> dict[str, Any]:
     settings = load_settings(folder / "recsys.toml", {})
     publish(store, week, settings.playlists, EmbeddedServer(settings.state).state, now=datetime.now(UTC), force=True)
     with served(folder, workers=1) as (url, _, _):
-        command = [sys.executable, "-m", "benchmarks.load", url, str(paths), "closed", "1", str(SECONDS)]
+        command = [sys.executable, "-m", "benchmarks.load", url, str(paths), "closed", "1", str(seconds)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     return dict(json.loads(done.stdout))
 
