@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from xxhash import xxh3_64_intdigest
@@ -119,33 +119,36 @@ class Taken:
 
         An event no later than what the release knows of user and item is one that it was trained on: it counts once.
         """
-        if len(self.rows):
-            order = np.argsort(self.rows)
-            known = self.rows[order]
-            at = np.minimum(known.searchsorted(rows), len(known) - 1)
-            fresh = (known[at] != rows) | (times > self.times[order[at]])
-            if not fresh.any():
-                return self
-            rows, weights, times = rows[fresh], weights[fresh], times[fresh]
-        elif not len(rows):
+        if not len(rows):
             return self
-        items, place = np.unique(rows, return_inverse=True)
-        told = np.maximum(weights, 0)
-        worth = np.asarray(np.bincount(place, told, len(items)), np.float64)
-        last = np.full(len(items), np.iinfo(np.int64).min)
-        np.maximum.at(last, place, times)
-        at = np.minimum(items.searchsorted(self.rows), len(items) - 1)
-        moved = items[at] == self.rows
-        worth[at[moved]] += self.weights[moved]
-        stays = ~moved
-        all_times = np.concatenate([last, self.times[stays]])
-        order = np.argsort(-all_times, kind="stable")
-        return Taken(
-            np.concatenate([items, self.rows[stays]])[order].astype(np.int32, copy=False),
-            np.concatenate([worth.astype(np.float32), self.weights[stays]])[order],
-            all_times[order],
-            taught=self.taught or bool((told > 0).any()),
-        )
+        items = np.sort(rows)
+        items = items[np.append(True, items[1:] != items[:-1])]
+        place, at = items.searchsorted(rows), items.searchsorted(self.rows)
+        at[at == len(items)] = 0
+        both = np.flatnonzero(items[at] == self.rows)
+        known = np.full(len(items), np.iinfo(np.int64).min)
+        known[at[both]] = self.times[both]
+        fresh = times > known[place]
+        if not fresh.any():
+            return self
+        told = np.where(fresh, np.maximum(weights, 0), 0)
+        worth = np.bincount(place, told, len(items))
+        worth[at[both]] += self.weights[both]
+        last, in_time = known.copy(), np.argsort(times, kind="stable")
+        in_time = in_time[fresh[in_time]]
+        last[place[in_time]] = times[in_time]
+        moved = np.flatnonzero(last > known)
+        moved = moved[np.argsort(-last[moved], kind="stable")]
+        stays = np.ones(len(self.rows), bool)
+        stays[both[last[at[both]] > known[at[both]]]] = False
+        new_rows: Int32 = np.concatenate([items[moved], self.rows[stays]])
+        new_weights: Float32 = np.concatenate([worth[moved].astype(np.float32), self.weights[stays]])
+        new_times: Int64 = np.concatenate([last[moved], self.times[stays]])
+        if len(self.times) and last[moved[-1]] < self.times[0]:
+            # What is late stands between what is known.
+            order = np.argsort(-new_times, kind="stable")
+            new_rows, new_weights, new_times = new_rows[order], new_weights[order], new_times[order]
+        return Taken(new_rows, new_weights, new_times, taught=self.taught or bool(told.any()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -200,46 +203,43 @@ class Resolver:
     def _query(self, user: str, row: int, state: UserState | None, now: datetime) -> Query:
         taken = self._taken(row, state)
         recent = slice(self.users.recent)
-        query = Query(
+        said: dict[str, Any] = {} if state is None else self._said(taken, state)
+        return Query(
             now=now,
             user=user,
-            seen=taken.rows,
+            vector=self._vector(row, taken, state),
             recent=taken.rows[recent],
             weights=taken.weights[recent],
             times=taken.times[recent],
             # The same list all day, to whoever asks for it and however; another one tomorrow.
             seed=xxh3_64_intdigest(f"{now:%Y-%m-%d} {user}".encode("utf-8", "surrogatepass")),
             level=PERSONAL if row >= 0 else RECENT,
+            **{"seen": taken.rows, **said},
         )
-        if state is not None:
-            query = self._with_state(query, state)
-        if self.fold is None or not (taken.taught or row >= 0):
-            return query
-        if not taken.taught and self.users.vectors is not None:
-            return replace(query, vector=self.users.vectors[row])
-        if state is not None and state.vector is not None and state.vector.shape == self.fold.items.shape[1:]:
-            return replace(query, vector=state.vector)
-        # Nobody has folded this very state into this release's space yet: the same, a little later.
-        return replace(query, vector=self.folded([taken])[0])
 
-    def _with_state(self, query: Query, state: UserState) -> Query:
-        """With what a state tells besides what was taken."""
-        # Everything that was taken is seen, by the state's recent items too.
-        seen = query.seen
+    def _vector(self, row: int, taken: Taken, state: UserState | None) -> Float32 | None:
+        """The vector by everything that was taken: learned, folded in before, or folded in now."""
+        if self.fold is None or not (taken.taught or row >= 0):
+            return None
+        if not taken.taught and self.users.vectors is not None:
+            learned: Float32 = self.users.vectors[row]
+            return learned
+        if state is not None and state.vector is not None and state.vector.shape == self.fold.items.shape[1:]:
+            return state.vector
+        # Nobody has folded this very state into this release's space yet: the same, a little later.
+        return self.folded([taken])[0]
+
+    def _said(self, taken: Taken, state: UserState) -> dict[str, Any]:
+        """What a state tells besides what was taken, by the names of a query; everything that was taken is seen too."""
+        said: dict[str, Any] = {"interests": state.interests}
         if len(state.seen):
-            seen = np.unique(np.concatenate([seen, self._rows(state.seen)]))
-        shown, times = None, NO_TIMES
+            said["seen"] = np.unique(np.concatenate([taken.rows, self._rows(state.seen)]))
+        if len(dismissed := state.dismissed):
+            said["dismissed"] = self._rows(dismissed)
         if len(state.shown):
             rows = self.items.rows_of_keys(state.shown)
-            shown, times = rows[rows >= 0], state.shown_times[rows >= 0]
-        return replace(
-            query,
-            interests=state.interests,
-            seen=seen,
-            dismissed=self._rows(state.dismissed),
-            shown=shown,
-            shown_times=times,
-        )
+            said |= {"shown": rows[rows >= 0], "shown_times": state.shown_times[rows >= 0]}
+        return said
 
     def _rows(self, keys: UInt64) -> Int32:
         rows = self.items.rows_of_keys(keys)
