@@ -19,7 +19,8 @@ from recsys.logs import open_log
 from recsys.logs.records import Event, Shown
 from recsys.settings import load_settings
 
-LOG = '[log]\nurl = "file:var/events"\n'
+# Nobody applies and archives events here, so that all of them stay in the log.
+LOG = '[stream]\ninside = false\n[log]\nurl = "file:var/events"\n'
 
 
 def copied(home, folder, text):
