@@ -207,7 +207,7 @@ def test_what_cannot_be_applied_is_tried_and_put_aside_and_blocks_nothing(engine
         async with open_log(streaming) as log:
             layer = SpeedLayer(log, store, lambda: engine, streaming, "w")
             await log.append([record for record, _ in bad] + good)
-            await handled(log, layer, 1)
+            assert await layer.handle(await log.read(GROUP, "w", 50, 0))
             after_one = [dict(part) for part in bytes_of(store, engine.id)]
             assert (await log.status(GROUP)).pending == len(bad)
             assert [each async for each in log.dead(GROUP)] == []
