@@ -19,17 +19,16 @@ from api.keeping import done, say
 from api.lookup import check_there, engine_of, live_of, store_of
 from api.metrics import METRICS
 from api.problems import NOT_FOUND, PROBLEMS, UNKEPT, Problem
-from api.schemas import (
+from api.said import (
     ErasureReceipt,
     ItemAnswer,
     ItemDescription,
-    ItemId,
     Merge,
     MergeRequest,
     UserAnswer,
     UserDescription,
-    UserInPath,
 )
+from api.schemas import ItemId, UserInPath
 from recsys.content import Content
 from recsys.encoding import Description, Encoding
 from recsys.encoding.concat import Concat

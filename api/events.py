@@ -24,7 +24,7 @@ from api.keeping import keep
 from api.lookup import live_of
 from api.metrics import METRICS
 from api.problems import PROBLEMS, UNKEPT, Problem, field_problem, short
-from api.schemas import MAX_EVENTS, EventPosted, EventsAnswer
+from api.said import MAX_EVENTS, EventPosted, EventsAnswer
 from recsys.barred import Barred
 from recsys.errors import unknown_choice
 from recsys.logs.records import Event, Record, Shown
