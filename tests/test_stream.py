@@ -382,6 +382,7 @@ def test_prometheus_is_told_how_far_it_has_come(own):
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", range(int(os.environ.get("RECSYS_SOAK", "5"))))
 def test_it_survives_for_longer(own, redis, seed):
     survives_kills_of_the_worker(own, redis, seed=100 + seed, count=20_000, kills=10)
