@@ -95,11 +95,14 @@ class FileLog:
         """Up to ``most`` entries; who reads does not matter here, because what is given is noted by its number."""
         until = time.monotonic() + wait
         while True:
+            # the mark before the look: what is appended between them changes the next mark
+            mark, looked = self._mark(), time.monotonic()
             if found := await self._do(lambda: self._take(group, most)):
                 return found
-            if (left := until - time.monotonic()) <= 0:
-                return []
-            await asyncio.sleep(min(LOOK, left))
+            while self._mark() == mark and time.monotonic() - looked < self._claim_seconds / 4:
+                if (left := until - time.monotonic()) <= 0:
+                    return []
+                await asyncio.sleep(min(LOOK, left))
 
     async def acknowledge(self, group: str, positions: Sequence[str]) -> None:
         """Strike positions from what the group was given."""
@@ -138,6 +141,14 @@ class FileLog:
     async def erase(self, user: str) -> int:
         """Write the segments and the dead that mention ``user`` anew without those lines."""
         return await self._do(lambda: self._erase(user))
+
+    def _mark(self) -> tuple[int, int]:
+        """Another one when something was appended, found out without waiting for the lock."""
+        newest = max(self._segments, default=self._folder)
+        try:
+            return self._folder.stat().st_mtime_ns, newest.stat().st_size
+        except OSError:
+            return 0, 0
 
     # Under the lock
 

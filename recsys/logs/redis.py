@@ -5,9 +5,9 @@ Keys, of one hash tag, so that Redis Cluster keeps them together:
     recsys:{log}:events          stream: field r, an encoded record
     recsys:{log}:dead:<group>    stream: fields p r n w, position, record, deliveries and reason of what was put aside
 
-What is acknowledged is as safe as the server's append-only file: with ``appendfsync everysec`` it outlives the server's
-process, and of a machine that fails it may lose a second; with ``always`` it loses nothing. Without an append-only file
-it is in memory only.
+What is acknowledged is as safe as the server's append-only file. With ``appendfsync always`` nothing of it is lost.
+With ``everysec`` the server answers before the file is written while it waits for the disk, which it bears for two
+seconds: so much may be lost when it is killed, or the machine fails. Without an append-only file it is in memory only.
 """
 
 from __future__ import annotations
