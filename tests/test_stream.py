@@ -52,7 +52,7 @@ class RedisServer:
     def start(self):
         command = ["redis-server", "--port", "0", "--unixsocket", self.path, "--dir", self._folder, "--save", ""]
         self._process = subprocess.Popen(
-            [*command, "--appendonly", "yes", "--appendfsync", "everysec"], stdout=subprocess.DEVNULL
+            [*command, "--appendonly", "yes", "--appendfsync", "always"], stdout=subprocess.DEVNULL
         )
         deadline = time.monotonic() + 30
         while True:
