@@ -75,8 +75,8 @@ def test_a_night_from_the_run_to_the_listener_and_back(shop, serve):
     said = done(folder, "playlists", "--week", WEEK)
     assert "canary 196:" in said
     assert "not published yet" in said
-    with serve(folder) as (address, _):
-        get = httpx.Client(base_url=address).get
+    with serve(folder) as (address, _), httpx.Client(base_url=address, timeout=30) as server:
+        get = server.get
         nothing = get("/playlists/196")
         assert (nothing.status_code, nothing.json()["detail"]) == (404, "no playlists are published yet")
         assert "943 lists in Redis" in done(folder, "playlists", "publish", WEEK)
