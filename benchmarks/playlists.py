@@ -309,5 +309,8 @@ async def _listened(state: Any, settings: Settings, users: list[str], items: int
         )
         for user in some
     )
+    release = ReleaseStore(settings.releases.folder).current_id() or ""
     async with open_store(state) as store:
-        await store.put(states, ReleaseStore(settings.releases.folder).current_id() or "")
+        await store.put(states, release)
+        # Else the server that is measured would fold them all while it answers.
+        await store.seal(release)

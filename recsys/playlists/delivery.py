@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -61,12 +62,16 @@ class Shelf:
     async def put(self, edition: str, lists: Iterator[tuple[str, bytes]], seconds: int) -> int:
         """Write lists in batches; how many. StoreError if the server does not take them."""
         written = 0
-        pipeline = self._server.client.pipeline(transaction=False)
-        for user, value in lists:
-            pipeline.execute_command("SET", key_of(edition, user), value, "EX", seconds)
-            if len(pipeline) >= BATCH:
-                written += await self._sent(pipeline)
-        return written + (await self._sent(pipeline) if len(pipeline) else 0)
+        before: asyncio.Task[int] | None = None
+        while some := list(islice(lists, BATCH)):
+            pipeline = self._server.client.pipeline(transaction=False)
+            for user, value in some:
+                pipeline.execute_command("SET", key_of(edition, user), value, "EX", seconds)
+            # The server works on one batch while the next is put together.
+            written += 0 if before is None else await before
+            before = asyncio.create_task(self._sent(pipeline))
+            await asyncio.sleep(0)
+        return written + (0 if before is None else await before)
 
     async def erase(self, user: str) -> int:
         """Take a user's lists away, of all editions; how many. StoreError if the server does not answer."""
