@@ -31,7 +31,8 @@ from recsys.playlists.delivery import opened_shelf
 from recsys.playlists.editions import EditionStore
 from recsys.playlists.reading import Reader
 from recsys.releases import ReleaseStore
-from recsys.settings import USUAL_KINDS, Settings
+from recsys.sections import USUAL_KINDS
+from recsys.settings import Settings
 from recsys.speed import Applier
 from recsys.states import limits_of, refresh
 from recsys.stores import Store

@@ -28,7 +28,7 @@ from api.said import MAX_EVENTS, EventPosted, EventsAnswer
 from recsys.barred import Barred
 from recsys.errors import unknown_choice
 from recsys.logs.records import Event, Record, Shown
-from recsys.settings import Kind, LogSettings
+from recsys.sections import Kind, LogSettings
 
 router = APIRouter(responses=PROBLEMS, route_class=Direct)
 

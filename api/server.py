@@ -22,7 +22,8 @@ from index.growing import Growing
 from recsys.errors import SettingsError
 from recsys.logs import open_log
 from recsys.releases import ReleaseStore
-from recsys.settings import Settings, State
+from recsys.sections import State
+from recsys.settings import Settings
 from recsys.stores import open_store
 from recsys.stores.embedded import EmbeddedServer
 

@@ -17,7 +17,7 @@ from recsys.features import features_of
 from recsys.interactions import Interactions
 from recsys.pipeline import Line, Surface
 from recsys.ranking import Card, Ranker
-from recsys.settings import RankerSettings
+from recsys.sections import RankerSettings
 from recsys.users import History, Users
 from training.calibration import platt
 from training.facts import facts_of

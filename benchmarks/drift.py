@@ -18,7 +18,8 @@ from recsys.catalogue import Catalogue
 from recsys.datasets import load
 from recsys.evaluation import evaluate
 from recsys.interactions import Interactions, interactions_of
-from recsys.settings import DEMO_MODEL, USUAL_KINDS, Settings
+from recsys.sections import USUAL_KINDS
+from recsys.settings import DEMO_MODEL, Settings
 from recsys.splits import Split
 from training.engines import engine_of, learn, plain
 from training.models import model_of

@@ -25,7 +25,8 @@ from recsys.assembly import HOME, Engine, assemble
 from recsys.features import features_of
 from recsys.releases import ReleaseStore
 from recsys.retrieval import SIMILAR_INDEX
-from recsys.settings import State, load_settings
+from recsys.sections import State
+from recsys.settings import load_settings
 from recsys.stores import open_store
 from recsys.stores.embedded import EmbeddedServer
 

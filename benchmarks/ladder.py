@@ -25,7 +25,7 @@ from recsys.interactions import Interactions
 from recsys.masks import Mask
 from recsys.metrics import Ranks, auc
 from recsys.pipeline import Answer, Line, Recommender, Surface
-from recsys.settings import ContentSettings, Section
+from recsys.sections import ContentSettings, Section
 from recsys.splits import Split
 from training.content import Choice, Described, chosen, learn_content, takers_of
 from training.encoders import encoder_of

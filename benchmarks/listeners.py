@@ -22,7 +22,7 @@ from recsys.content import ITEMS
 from recsys.encoding import Description
 from recsys.interactions import interactions_of
 from recsys.metrics import Judged, Ranks, auc, ndcg, recall
-from recsys.settings import Kind
+from recsys.sections import Kind
 from recsys.users import History, fold_all
 from recsys.vocabulary import Vocabulary
 from training.encoders.mel_cnn import MelCnnEncoder

@@ -37,7 +37,8 @@ from recsys.playlists.surface import PLAYLIST
 from recsys.playlists.weeks import Week
 from recsys.releases import GateReport, Manifest, ReleaseStore
 from recsys.retrieval import ITEMS_INDEX, SIMILAR_INDEX
-from recsys.settings import USUAL_KINDS, Settings, load_settings
+from recsys.sections import USUAL_KINDS
+from recsys.settings import Settings, load_settings
 from recsys.stores import UserState, open_store
 from recsys.stores.embedded import EmbeddedServer
 from recsys.users import History, Users, fold_all

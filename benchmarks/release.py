@@ -23,7 +23,8 @@ from recsys.item_lists import ItemLists
 from recsys.pipeline import Line, Surface
 from recsys.releases import GateReport, Manifest, ReleaseStore
 from recsys.retrieval import ITEMS_INDEX, SIMILAR_INDEX
-from recsys.settings import USUAL_KINDS, Settings, load_settings
+from recsys.sections import USUAL_KINDS
+from recsys.settings import Settings, load_settings
 from recsys.stores import open_store
 from recsys.users import History, Users, fold_all
 from recsys.vocabulary import Vocabulary

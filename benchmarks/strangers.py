@@ -13,7 +13,7 @@ import numpy as np
 from recsys.interactions import interactions_of
 from recsys.recency import Recency
 from recsys.retrieval import by_popularity
-from recsys.settings import Data
+from recsys.sections import Data
 from recsys.splits import hold_out
 from recsys.users import History
 from training.data import item_ids, read_log

@@ -50,7 +50,8 @@ from recsys.retrieval import (
     by_popularity,
     check_vectors,
 )
-from recsys.settings import Kind, Section, describe
+from recsys.sections import Kind, Section
+from recsys.settings import describe
 from recsys.sources.declared_interests import encoded
 from recsys.stores import ItemChange
 from recsys.users import History, Resolver, Users

@@ -18,7 +18,8 @@ from pydantic import Field, ValidationError
 from recsys.arrays import Float32, Int64, unit
 from recsys.encoding import Description, Encoding, load_encoding, save_encoding
 from recsys.folding import Fold
-from recsys.settings import Section, describe
+from recsys.sections import Section
+from recsys.settings import describe
 from recsys.vocabulary import load_mapped
 
 ITEMS = "items"

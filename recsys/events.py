@@ -27,7 +27,7 @@ import pandas as pd
 from recsys.arrays import Int64
 from recsys.errors import DataError
 from recsys.files import Columns, places_in, read_file
-from recsys.settings import Data, EventColumns, Kind
+from recsys.sections import Data, EventColumns, Kind
 
 # Beyond this a float no longer holds every whole number, and no time is meant.
 _LARGEST_TIME = 2.0**53

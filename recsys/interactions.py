@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from recsys.arrays import Bool, Float32, Int8, Int32, Int64
 from recsys.errors import DataError
-from recsys.settings import Kind
+from recsys.sections import Kind
 from recsys.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

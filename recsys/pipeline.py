@@ -17,7 +17,7 @@ from recsys.errors import SettingsError
 from recsys.fusions import FUSIONS
 from recsys.rankers import RANKERS
 from recsys.retrieval import Fusion, Parts, Query, Source, Step
-from recsys.settings import Section
+from recsys.sections import Section
 from recsys.sources import SOURCES
 from recsys.steps import STEPS
 from recsys.tracing import Watch, name_of

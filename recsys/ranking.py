@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from recsys.arrays import Float32, Float64
-from recsys.settings import Section, describe
+from recsys.sections import Section
+from recsys.settings import describe
 from recsys.tree_paths import paths_of
 from recsys.trees import Trees
 

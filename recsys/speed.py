@@ -21,7 +21,8 @@ from recsys.barred import Barred
 from recsys.errors import LogError, StoreError, unknown_choice
 from recsys.logs import Entry, EventLog
 from recsys.logs.records import Declared, Described, Event, Merged, Record, Shown, mark_of, stamp_of
-from recsys.settings import USUAL_KINDS, Kind, Settings
+from recsys.sections import USUAL_KINDS, Kind
+from recsys.settings import Settings
 from recsys.states import join, limits_of
 from recsys.stores import ItemChange, Store, UserState
 from recsys.trends import Trends

@@ -15,7 +15,7 @@ import numpy as np
 from recsys.arrays import Bool, Int32
 from recsys.errors import DataError
 from recsys.interactions import Interactions, interactions_of
-from recsys.settings import Kind
+from recsys.sections import Kind
 from recsys.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from recsys.errors import DataError, SettingsError
 from recsys.logs import Entry
 from recsys.logs.archive import Archive
 from recsys.logs.records import Described, Event, Merged, Shown
-from recsys.settings import Data, load_settings
+from recsys.sections import Data
+from recsys.settings import load_settings
 from training.archived import nothing_but_the_archive, with_archive
 from training.data import read, read_log
 from training.progress import Unwatched

@@ -10,7 +10,7 @@ from benchmarks.drift import measure as measure_drift
 from benchmarks.events import fold_in_ms, redis_server, taken_over
 from recsys.assembly import assemble
 from recsys.releases import ReleaseStore
-from recsys.settings import State
+from recsys.sections import State
 
 
 def test_a_user_of_fifty_events_takes_less_than_promised_and_everybody_is_taken_over(settings, tmp_path_factory):

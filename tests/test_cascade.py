@@ -25,7 +25,8 @@ from recsys.interactions import interactions_of
 from recsys.pipeline import Line, Recommender, Surface, unseen
 from recsys.ranking import Card, Ranker
 from recsys.retrieval import Parts, Query
-from recsys.settings import Kind, load_settings
+from recsys.sections import Kind
+from recsys.settings import load_settings
 from recsys.splits import Split
 from recsys.terminal import print_stages
 from recsys.vocabulary import Vocabulary

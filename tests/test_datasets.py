@@ -22,7 +22,7 @@ from recsys.datasets import DATASETS, check, fetch, load, status
 from recsys.datasets.ragged import read_ragged
 from recsys.datasets.spotify_songs import AUDIO
 from recsys.errors import DataError, UnknownDataset
-from recsys.settings import Kind
+from recsys.sections import Kind
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 

@@ -16,7 +16,8 @@ from pydantic import BaseModel
 from index import BACKENDS
 from recsys.features import FEATURES
 from recsys.fusions import FUSIONS
-from recsys.settings import ContentSettings, Kind, RankerSettings, Settings, load_settings
+from recsys.sections import ContentSettings, Kind, RankerSettings
+from recsys.settings import Settings, load_settings
 from recsys.sources import SOURCES
 from recsys.steps import STEPS
 from training.encoders import ENCODERS

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from recsys.errors import StoreError
-from recsys.settings import State
+from recsys.sections import State
 from recsys.stores import embedded, redis
 from recsys.stores.embedded import EmbeddedServer
 from recsys.testing.stores import assert_same_state, running, user_state
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for pr
 OWNER = """
 import os, sys, time
 from pathlib import Path
-from recsys.settings import State
+from recsys.sections import State
 from recsys.stores.embedded import EmbeddedServer
 
 server = EmbeddedServer(State(folder=Path(sys.argv[1]))).start()

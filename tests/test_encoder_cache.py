@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from recsys.encoding.concat import Concat
-from recsys.settings import Section
+from recsys.sections import Section
 from training.encoders.cache import BATCH, content_key, encode_cached, fingerprint
 
 

@@ -24,7 +24,8 @@ from recsys.entities import Entities, mean_vectors
 from recsys.errors import ReleaseDamaged, ReleaseError, SettingsError
 from recsys.folding.linear import Linear, LinearRule
 from recsys.interactions import interactions_of
-from recsys.settings import Kind, Settings
+from recsys.sections import Kind
+from recsys.settings import Settings
 from recsys.vocabulary import Vocabulary
 from training.data import item_ids
 from training.engines import engine_of

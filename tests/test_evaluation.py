@@ -15,8 +15,9 @@ from recsys.catalogue import Catalogue
 from recsys.evaluation import evaluate, parse
 from recsys.interactions import interactions_of
 from recsys.pipeline import Answer
+from recsys.sections import Kind
 from recsys.segments import POPULARITY, WARM, item_segments, user_segments
-from recsys.settings import Kind, Settings
+from recsys.settings import Settings
 from recsys.splits import Split, split_published, split_users
 from recsys.vocabulary import Vocabulary
 from training.engines import engine_of

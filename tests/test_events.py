@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from recsys.errors import DataError, DataRefused
 from recsys.events import original_columns, places, read_events, read_items, typed
-from recsys.settings import Data, EventColumns, ItemColumns, Kind
+from recsys.sections import Data, EventColumns, ItemColumns, Kind
 
 ROWS = [
     {"user_id": "007", "item_id": "1.0", "kind": "play", "value": 2.5, "time": 1_700_000_000, "event_id": "a"},

@@ -17,7 +17,8 @@ from recsys.interactions import interactions_of
 from recsys.item_facts import ItemFacts
 from recsys.releases import Release
 from recsys.retrieval import Parts, Query
-from recsys.settings import RankerSettings, Settings
+from recsys.sections import RankerSettings
+from recsys.settings import Settings
 from recsys.splits import hold_out
 from recsys.stores.codec import decode, written
 from training.data import item_ids

@@ -17,7 +17,7 @@ from recsys.encoding.concat import Concat
 from recsys.encoding.sentence_transformer import SentenceTransformer, SentenceTransformerRule
 from recsys.folding.linear import Linear, LinearRule
 from recsys.interactions import interactions_of
-from recsys.settings import Kind
+from recsys.sections import Kind
 from recsys.vocabulary import Vocabulary
 from training.devices import fastest_device
 from training.encoders.mel_cnn import MelCnnEncoder

@@ -25,7 +25,7 @@ def test_serving_imports_no_training_library_and_no_pandas(home, tmp_path):
     act = """
 import asyncio, httpx
 from api.server import worker_app
-from recsys.settings import LogSettings
+from recsys.sections import LogSettings
 settings = load_settings(Path("recsys.toml"), {"RECSYS_STATE_URL": "memory://"})
 app = worker_app(settings.model_copy(update={"log": LogSettings(url="file:EVENTS")}))
 

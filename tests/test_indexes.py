@@ -18,7 +18,7 @@ from index.measuring import Truth
 from index.sharded import Sharded
 from recsys.errors import ReleaseDamaged
 from recsys.masks import Mask
-from recsys.settings import Gate
+from recsys.sections import Gate
 from recsys.testing.indexes import VectorIndexContract
 from training.gate import judge
 

@@ -3,7 +3,7 @@ import pytest
 
 from recsys.errors import DataError
 from recsys.interactions import interactions_of
-from recsys.settings import Kind
+from recsys.sections import Kind
 from recsys.users import History
 from recsys.vocabulary import Vocabulary
 

@@ -6,7 +6,7 @@ import pytest
 
 from recsys.errors import TrainingError
 from recsys.interactions import interactions_of
-from recsys.settings import Kind
+from recsys.sections import Kind
 from training.models import model_of, slim
 
 RNG = np.random.default_rng(0)

@@ -19,7 +19,8 @@ from recsys.datasets import load as load_dataset
 from recsys.errors import SettingsError, TrainingError
 from recsys.folding.linear import Linear, LinearRule
 from recsys.interactions import interactions_of
-from recsys.settings import ContentSettings, Gate, Kind, Settings, load_settings
+from recsys.sections import ContentSettings, Gate, Kind
+from recsys.settings import Settings, load_settings
 from recsys.vocabulary import Vocabulary
 from training.content import (
     Choice,

@@ -8,7 +8,7 @@ from recsys.arrays import unit
 from recsys.errors import SettingsError
 from recsys.folding.linear import Linear, LinearRule
 from recsys.interactions import interactions_of
-from recsys.settings import Kind
+from recsys.sections import Kind
 from recsys.vocabulary import Vocabulary
 from training.maps import mapper_of
 from training.maps.auto import preferred, quality

@@ -79,7 +79,8 @@ SERVING = """
 import asyncio, httpx, json, sys
 from pathlib import Path
 from api.server import worker_app
-from recsys.settings import LogSettings, load_settings
+from recsys.sections import LogSettings
+from recsys.settings import load_settings
 settings = load_settings(Path("recsys.toml"), {"RECSYS_STATE_URL": "memory://"})
 app = worker_app(settings.model_copy(update={"log": LogSettings(url="file:var/events")}))
 

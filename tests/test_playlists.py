@@ -31,7 +31,7 @@ from recsys.playlists.reading import Reader
 from recsys.playlists.runs import make
 from recsys.playlists.weeks import Week
 from recsys.releases import ReleaseStore
-from recsys.settings import PlaylistGate, Playlists
+from recsys.sections import PlaylistGate, Playlists
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 WEEK = Week.parse("2026-W48")
@@ -370,14 +370,15 @@ from recsys.playlists.processes import Here, Processes
 from recsys.playlists.runs import make
 from recsys.playlists.weeks import Week
 from recsys.releases import ReleaseStore
-from recsys.settings import Playlists, PlaylistGate
+from recsys.sections import Playlists, PlaylistGate
 
 if __name__ == "__main__":
     settings = Playlists(folder=Path(sys.argv[1]), length=10, apart=2, gate=PlaylistGate(most_share=1))
     run = Processes(2) if sys.argv[3] == "processes" else Here()
     print("begins", flush=True)
     make(Week(2026, 48), settings, ReleaseStore(Path(sys.argv[2])), now=datetime(2026, 11, 26, tzinfo=UTC),
-         chosen=Chosen(), state=None, load_index=load_exact, grow=Growing.of, run=run, part=64)
+         chosen=Chosen(), state=None, load_index=load_exact, grow=Growing.of, run=run, part=64,
+         told=lambda *said: print(*said, flush=True))
 """
 
 
@@ -403,6 +404,31 @@ def test_killed_at_random_moments_and_gone_on_with_the_bytes_are_the_same(making
     subprocess.run(command, check=True)
     assert killed, "the machine was too fast to be killed: shorten the moments"
     assert bytes_of(EditionStore(settings.folder).get("2026-W48")) == bytes_of(whole)
+
+
+def test_ctrl_c_lets_a_part_end_and_leaves_nobody_behind(making, settings, releases, tmp_path):
+    whole = making(settings=settings.model_copy(update={"folder": tmp_path / "whole"}), part=64).edition
+    script = tmp_path / "run.py"
+    script.write_text(RUN)
+    command = [sys.executable, str(script), str(settings.folder), str(releases.folder), "processes"]
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment) as run:
+        while not run.stdout.readline().startswith("lists 64"):
+            pass
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate(timeout=60)
+    assert run.returncode != 0
+    assert "KeyboardInterrupt" in said
+    assert "Traceback" not in said.replace("Traceback (most recent call last)", "", 1), "workers say nothing of it"
+    making_it = EditionStore(settings.folder).making(WEEK)
+    parts = len(list(making_it.glob("edition/part-*.parquet")))
+    assert 1 <= parts < 15
+    assert not list(making_it.rglob("*.new")), "nobody was stopped in the middle of a part"
+    told = []
+    done = making(part=64, told=lambda *said: told.append(said)).edition
+    assert told[0] == ("lists", 64 * parts, 943)
+    assert bytes_of(done) == bytes_of(whole)
 
 
 def test_a_disk_that_is_full_is_said_and_gone_on_from(making, settings, releases, tmp_path):

@@ -17,7 +17,7 @@ from recsys.playlists.processes import Here
 from recsys.playlists.runs import make
 from recsys.playlists.weeks import Week
 from recsys.releases import ReleaseStore
-from recsys.settings import Playlists
+from recsys.sections import Playlists
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ from recsys.playlists.processes import Here
 from recsys.playlists.runs import make
 from recsys.playlists.weeks import Week
 from recsys.releases import ReleaseStore
-from recsys.settings import Playlists
+from recsys.sections import Playlists
 
 if __name__ == "__main__":
     folder, releases, master = sys.argv[1:]

@@ -25,7 +25,8 @@ from recsys.rankers import RANKERS
 from recsys.ranking import Card, Ranker, sigmoid
 from recsys.reasons import causes
 from recsys.retrieval import Parts, Query
-from recsys.settings import RankerSettings, load_settings
+from recsys.sections import RankerSettings
+from recsys.settings import load_settings
 from recsys.terminal import print_release
 from recsys.tree_paths import paths_of
 from training.calibration import platt

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.errors import SettingsError, StoreError
-from recsys.settings import State
+from recsys.sections import State
 from recsys.stores import redis, redis_items
 from recsys.stores.embedded import EmbeddedServer
 from recsys.stores.server import Breaker

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from recsys.errors import SettingsError, TrainingError
 from recsys.folding.transformer import Transformer, TransformerRule
 from recsys.interactions import interactions_of
-from recsys.settings import Kind
+from recsys.sections import Kind
 from recsys.users import History, fold_all
 from training.losses import Negatives, cross_entropy
 from training.models import model_of

@@ -12,7 +12,7 @@ from recsys.datasets import load
 from recsys.errors import DataError
 from recsys.interactions import interactions_of
 from recsys.metrics import Judged, hits_of, ndcg, recall
-from recsys.settings import Kind
+from recsys.sections import Kind
 from recsys.splits import (
     SPLITS,
     k_core,

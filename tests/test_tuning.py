@@ -19,7 +19,8 @@ from typer.testing import CliRunner
 from recsys.cli import app
 from recsys.errors import DataError, SettingsError, TrainingError
 from recsys.interactions import interactions_of
-from recsys.settings import Kind, Train, load_settings
+from recsys.sections import Kind, Train
+from recsys.settings import load_settings
 from recsys.splits import hold_out
 from training.models import MODELS, model_of
 from training.tuning import hopeless, toml_of, tune, validation_splits

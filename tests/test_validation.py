@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from recsys.errors import DataRefused
 from recsys.events import read_events, read_items
-from recsys.settings import Data, EventColumns, Kind
+from recsys.sections import Data, EventColumns, Kind
 from recsys.validation import accept, check, event_schema, validate_events, validate_items
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

@@ -10,7 +10,7 @@ from implicit.cpu.bpr import BayesianPersonalizedRanking
 
 from recsys.errors import TrainingError
 from recsys.interactions import interactions_of
-from recsys.settings import Kind
+from recsys.sections import Kind
 from recsys.users import History, fold_all
 from training.models import model_of
 from training.models.svd import strongest

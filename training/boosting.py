@@ -8,7 +8,7 @@ import lightgbm as lgb
 import numpy as np
 
 from recsys.arrays import Bool, Float32, Int64
-from recsys.settings import RankerSettings
+from recsys.sections import RankerSettings
 
 Lists = tuple[Float32, Bool, Int64]
 """Candidates of several lists: features, float32 (m, f), what was taken, bool (m,), and how long each list is."""

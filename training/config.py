@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from recsys.errors import SettingsError, unknown_choice
-from recsys.settings import Section, describe
+from recsys.sections import Section
+from recsys.settings import describe
 from recsys.tables import Table
 
 S = TypeVar("S", bound=Section)

@@ -26,7 +26,7 @@ from recsys.evaluation import evaluate
 from recsys.folding import Fold
 from recsys.interactions import Interactions
 from recsys.pipeline import Answer
-from recsys.settings import ContentSettings
+from recsys.sections import ContentSettings
 from recsys.splits import Split, split_within_users
 from recsys.topk import best
 from recsys.users import History, fold_all

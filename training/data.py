@@ -13,7 +13,7 @@ from recsys import validation
 from recsys.barred import NEVER, Barred
 from recsys.datasets import Log, load
 from recsys.events import read_events, read_items
-from recsys.settings import USUAL_KINDS, Data
+from recsys.sections import USUAL_KINDS, Data
 from recsys.vocabulary import Vocabulary
 from training.archived import nothing_but_the_archive, with_archive
 from training.progress import Watcher

@@ -15,7 +15,8 @@ from recsys.content import Content
 from recsys.errors import TrainingError
 from recsys.interactions import Interactions
 from recsys.retrieval import CONTENT_INDEX, ITEMS_INDEX, SIMILAR_INDEX
-from recsys.settings import Kind, Settings
+from recsys.sections import Kind
+from recsys.settings import Settings
 from recsys.users import History, Users, fold_all
 from training.content import Choice, Described, learn_content
 from training.models import Learned, Model

@@ -10,7 +10,7 @@ import numpy as np
 from recsys.arrays import Float64
 from recsys.comparison import difference
 from recsys.releases import GateReport
-from recsys.settings import Gate
+from recsys.sections import Gate
 
 
 def judge(gate: Gate, metrics: Mapping[str, Any], indexes: Mapping[str, Any], *, force: bool = False) -> GateReport:

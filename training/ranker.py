@@ -26,7 +26,8 @@ from recsys.interactions import Interactions
 from recsys.pipeline import Answer, Line, Surface
 from recsys.ranking import Card, Ranker
 from recsys.retrieval import Query
-from recsys.settings import RankerSettings, Settings
+from recsys.sections import RankerSettings
+from recsys.settings import Settings
 from recsys.splits import Split, split_in_time, split_within_users
 from recsys.tables import Table
 from training.calibration import calibration, platt

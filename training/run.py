@@ -76,9 +76,7 @@ def train(
     store = ReleaseStore(settings.releases.folder)
     with store.publishing():
         barred = Barred(settings.log.erased)
-        log = read_log(
-            settings.data, now=now, environ=environ, watcher=watcher, quarantine=quarantine, barred=barred
-        )
+        log = read_log(settings.data, now=now, environ=environ, watcher=watcher, quarantine=quarantine, barred=barred)
         with watcher.stage("interactions"):
             data = interactions_of(log.events, log.kinds, items=item_ids(log))
         catalogue = Catalogue.of(log.items, data.items)

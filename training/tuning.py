@@ -20,7 +20,8 @@ from recsys.catalogue import Catalogue
 from recsys.errors import SettingsError, TrainingError
 from recsys.evaluation import evaluate
 from recsys.interactions import Interactions
-from recsys.settings import Settings, Train
+from recsys.sections import Train
+from recsys.settings import Settings
 from recsys.splits import Split, hold_out, split_in_time, split_within_users
 from training.engines import check_finite, engine_of
 from training.interrupts import Interrupts

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from recsys.cli.options import AsJson, ConfigOption, extra, print_json, settings_of
-from recsys.settings import Data
+from recsys.sections import Data
 
 app = typer.Typer(help="Public data sets, and the validation of your own.", no_args_is_help=True)
 

@@ -16,7 +16,8 @@ from recsys.cli.options import AsJson, ConfigOption, Force, extra, print_json, s
 from recsys.errors import EditionRefused, RecsysError, SettingsError, unknown_choice
 from recsys.playlists.editions import Edition, EditionStore, served, week_of
 from recsys.releases import ReleaseStore
-from recsys.settings import Settings, State
+from recsys.sections import State
+from recsys.settings import Settings
 
 app = typer.Typer(help="Weekly playlists: make, look at, publish, take back.")
 EditionId = Annotated[

@@ -18,7 +18,8 @@ from recsys.barred import Barred
 from recsys.cli.options import AsJson, config_of, extra, print_json
 from recsys.errors import SettingsError, unknown_choice
 from recsys.releases import replace_file
-from recsys.settings import Data, Settings, load_settings
+from recsys.sections import Data
+from recsys.settings import Settings, load_settings
 
 app = typer.Typer()
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from recsys.errors import DataError, UnknownDataset, unknown_choice
-from recsys.settings import Kind, cache_folder
+from recsys.sections import Kind
+from recsys.settings import cache_folder
 from recsys.tables import Table
 
 if TYPE_CHECKING:

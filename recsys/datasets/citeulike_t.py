@@ -14,7 +14,7 @@ import pandas as pd
 
 from recsys.datasets import Dataset, Log
 from recsys.datasets.ragged import events, grouped, ids, read_ragged
-from recsys.settings import Kind
+from recsys.sections import Kind
 
 
 def _names(path: Path) -> list[str]:

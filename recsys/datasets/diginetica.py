@@ -10,7 +10,7 @@ import pandas as pd
 
 from recsys.datasets import Dataset, Log
 from recsys.datasets.ragged import events, order_within
-from recsys.settings import Kind
+from recsys.sections import Kind
 
 
 def _part(path: Path, first: int) -> tuple[pd.DataFrame, int]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from recsys.datasets import Dataset, Log
 from recsys.datasets.ragged import split_rows
-from recsys.settings import Kind
+from recsys.sections import Kind
 
 
 def _read(folder: Path) -> Log:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from recsys.datasets import Dataset, Log
 from recsys.datasets.ragged import events, most_given
-from recsys.settings import Kind
+from recsys.sections import Kind
 
 
 def _texts(path: Path, encoding: str = "utf-8") -> pd.DataFrame:

@@ -22,7 +22,7 @@ import pyarrow as pa
 from recsys.datasets import Dataset, Log
 from recsys.datasets.ragged import lists
 from recsys.errors import UnknownDataset
-from recsys.settings import Kind
+from recsys.sections import Kind
 
 PACKAGE = "recbole==1.2.1"
 SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"

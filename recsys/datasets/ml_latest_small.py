@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from recsys.datasets import Dataset, Log
 from recsys.datasets.ragged import lists, most_given
-from recsys.settings import Kind
+from recsys.sections import Kind
 
 
 def _texts(path: Path) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from recsys.datasets import Dataset, Log
 from recsys.datasets.ragged import events, grouped, ids, order_within, read_ragged
-from recsys.settings import Kind
+from recsys.sections import Kind
 
 
 def _read(folder: Path) -> Log:

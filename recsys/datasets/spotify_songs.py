@@ -12,7 +12,7 @@ import pandas as pd
 
 from recsys.datasets import Dataset, Log
 from recsys.datasets.ragged import events, most_given
-from recsys.settings import Kind
+from recsys.sections import Kind
 
 AUDIO = (
     "danceability", "energy", "key", "loudness", "mode", "speechiness", "acousticness", "instrumentalness",

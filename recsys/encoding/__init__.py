@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from recsys.arrays import Float32
 from recsys.errors import unknown_choice
-from recsys.settings import Section, describe
+from recsys.sections import Section
+from recsys.settings import describe
 from recsys.tables import Table
 from recsys.vocabulary import load_mapped
 

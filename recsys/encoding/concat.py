@@ -14,7 +14,7 @@ from recsys.arrays import Float32
 from recsys.encoding import Description, Encoding, describe_encoding, encoding_of
 from recsys.encoding.problems import problems_of
 from recsys.encoding.reading import ReadsFiles
-from recsys.settings import Section
+from recsys.sections import Section
 
 
 class ConcatRule(Section):

@@ -18,7 +18,7 @@ from recsys.arrays import Float32, Int64, unit
 from recsys.encoding import Description
 from recsys.encoding.problems import SILENT
 from recsys.encoding.spectrogram import BANDS, MEANING, Problem, file_of, read
-from recsys.settings import Section
+from recsys.sections import Section
 
 EPSILON = 1e-8
 """Added to the mean square ahead of its root, here and where the network is trained."""

@@ -13,7 +13,7 @@ from pydantic import Field
 from recsys.arrays import Float32, Float64, UInt8
 from recsys.encoding import Description
 from recsys.encoding.problems import SILENT, says
-from recsys.settings import Section
+from recsys.sections import Section
 
 
 class NumericRule(Section):

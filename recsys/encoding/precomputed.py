@@ -13,7 +13,7 @@ from pydantic import Field
 from recsys.arrays import Float32
 from recsys.encoding import Description
 from recsys.encoding.problems import SILENT
-from recsys.settings import Section
+from recsys.sections import Section
 from recsys.vocabulary import Vocabulary
 
 

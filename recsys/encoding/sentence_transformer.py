@@ -19,7 +19,7 @@ from recsys.arrays import Float32, Int64, UInt8, ranges
 from recsys.encoding import Description
 from recsys.encoding.wordllama import readable, unreadable
 from recsys.encoding.words import text_of
-from recsys.settings import Section
+from recsys.sections import Section
 
 BLOCK = 256
 """Texts that are cut into tokens at once."""

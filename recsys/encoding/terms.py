@@ -16,7 +16,7 @@ from pydantic import Field
 from recsys.arrays import Float32, Float64, Int32, Int64, UInt64
 from recsys.encoding import Description
 from recsys.encoding.problems import SILENT, says
-from recsys.settings import Section
+from recsys.sections import Section
 from recsys.vocabulary import keys_of
 
 BLOCK = 1024

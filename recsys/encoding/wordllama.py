@@ -18,7 +18,7 @@ from recsys.arrays import Float32, UInt8
 from recsys.encoding import Description
 from recsys.encoding.problems import SILENT, says
 from recsys.encoding.words import plain, text_of
-from recsys.settings import Section
+from recsys.sections import Section
 
 BLOCK = 256
 """Texts that are cut into tokens at once."""

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from recsys.arrays import Float32, Float64, Int32, Int64
 from recsys.errors import unknown_choice
-from recsys.settings import Section, describe
+from recsys.sections import Section
+from recsys.settings import describe
 from recsys.tables import Table
 from recsys.vocabulary import load_mapped
 

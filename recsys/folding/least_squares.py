@@ -12,7 +12,7 @@ from pydantic import Field
 
 from recsys.arrays import Float32, Float64, Int32, Int64
 from recsys.folding import check_replaced
-from recsys.settings import Section
+from recsys.sections import Section
 
 BLOCK = 2**21
 """Numbers of item vectors gathered at once while many users are folded in: 16 MiB of float64."""

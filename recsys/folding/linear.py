@@ -11,7 +11,7 @@ from pydantic import Field
 
 from recsys.arrays import Float32, Float64, Int32, Int64
 from recsys.folding import check_replaced
-from recsys.settings import Section
+from recsys.sections import Section
 
 CHUNK = 2**16
 """Items whose vectors are gathered at once."""

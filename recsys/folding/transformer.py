@@ -11,7 +11,7 @@ from pydantic import Field
 
 from recsys.arrays import Bool, Float32, Int32, Int64
 from recsys.folding import check_replaced
-from recsys.settings import Section
+from recsys.sections import Section
 
 EPSILON = 1e-6
 """Added to the variance in layer norms, here and where the network is trained."""

@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 from recsys.errors import StoreError
 from recsys.playlists.editions import Edition, EditionStore
 from recsys.playlists.plan import Arrow, arrow
-from recsys.settings import Playlists, State
+from recsys.sections import Playlists, State
 from recsys.stores import connection
 from recsys.stores.server import BULK_TIMEOUT, REST, Breaker, Server
 

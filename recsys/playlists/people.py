@@ -14,8 +14,8 @@ from recsys.errors import PlaylistError, unknown_choice
 from recsys.files import read_file
 from recsys.playlists.plan import SHOWN_USERS
 from recsys.playlists.weeks import zone_of
+from recsys.sections import Playlists
 from recsys.segments import user_segments
-from recsys.settings import Playlists
 from recsys.users import Users
 
 

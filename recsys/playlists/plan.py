@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from recsys.pipeline import Surface
-from recsys.settings import PlaylistGate, Section
+from recsys.sections import PlaylistGate, Section
 
 CHUNK = 1024
 """Users that are answered at once: as many as a matrix product likes."""

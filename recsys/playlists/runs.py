@@ -38,7 +38,7 @@ from recsys.playlists.surface import playlist_surface
 from recsys.playlists.weeks import Week
 from recsys.playlists.working import BULK_MS, Engines, Opening
 from recsys.releases import ReleaseStore, checksum, replace_file
-from recsys.settings import Playlists, State
+from recsys.sections import Playlists, State
 from recsys.stores import open_store
 from recsys.vocabulary import Vocabulary
 

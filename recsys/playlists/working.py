@@ -37,7 +37,7 @@ from recsys.playlists.quality import inspected
 from recsys.playlists.states import before_of, columns_of, queries_of, write_states
 from recsys.playlists.weeks import Week
 from recsys.releases import ReleaseStore, replace_file, sync
-from recsys.settings import State
+from recsys.sections import State
 from recsys.stores import open_store
 from recsys.vocabulary import Vocabulary, load_mapped
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from recsys.arrays import Bool, Float32, Int64, UInt32, UInt64
 from recsys.errors import SettingsError, unknown_choice
-from recsys.settings import State
+from recsys.sections import State
 from recsys.tables import Table
 
 

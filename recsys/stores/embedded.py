@@ -32,7 +32,7 @@ from typing import Self
 from urllib.parse import quote
 
 from recsys.errors import MissingExtra, StoreError
-from recsys.settings import State
+from recsys.sections import State
 from recsys.stores import Store, launcher, redis
 
 # sun_path holds 108 bytes on Linux and 104 on macOS, and the server writes a few more while it makes the socket

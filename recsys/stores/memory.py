@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from recsys.settings import State
+from recsys.sections import State
 from recsys.stores import ItemChange, ItemChanges, Store, Stored, UserState, codec
 
 

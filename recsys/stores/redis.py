@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import quote
 
 from recsys.errors import StoreError
-from recsys.settings import State
+from recsys.sections import State
 from recsys.stores import Store, Stored, UserState, codec, connection
 from recsys.stores.redis_items import COUNTS, RedisItems, batches, decoded, encoded
 from recsys.stores.server import BULK_TIMEOUT, REST, WRITE_TIMEOUT, Breaker, Server

@@ -16,7 +16,8 @@ from recsys.datasets import load
 from recsys.errors import SettingsError, TrainingError
 from recsys.interactions import interactions_of
 from recsys.releases import Manifest, Release
-from recsys.settings import USUAL_KINDS, Kind, Settings, Train
+from recsys.sections import USUAL_KINDS, Kind, Train
+from recsys.settings import Settings
 from training.engines import engine_of
 from training.models import MODELS, Choice, model_of
 from training.progress import Unwatched

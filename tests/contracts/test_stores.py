@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from recsys.errors import SettingsError, StoreError
-from recsys.settings import State
+from recsys.sections import State
 from recsys.stores import STORES, ItemChange, ItemChanges, open_store, redis
 from recsys.testing.stores import ItemChangeStoreContract, UserStateStoreContract, running
 from recsys.testing.swaps import SwapContract

@@ -9,7 +9,7 @@ import numpy as np
 
 from recsys.arrays import Float32
 from recsys.encoding import Description, Encoding
-from recsys.settings import Section
+from recsys.sections import Section
 from recsys.tables import Table
 from training.config import configured
 from training.models import Progress, silent

@@ -9,7 +9,7 @@ import numpy as np
 
 from recsys.arrays import Float32, Int64
 from recsys.content import ContentMap
-from recsys.settings import Section
+from recsys.sections import Section
 from recsys.tables import Table
 from training.config import configured
 from training.maps.taste import Taste

@@ -16,7 +16,7 @@ from recsys.interactions import Interactions
 from recsys.item_lists import ItemLists
 from recsys.pipeline import Line, Surface, unseen
 from recsys.retrieval import ITEMS_INDEX
-from recsys.settings import Section
+from recsys.sections import Section
 from recsys.tables import Table
 from training.config import configured
 
