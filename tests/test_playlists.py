@@ -414,8 +414,9 @@ def test_ctrl_c_lets_a_part_end_and_leaves_nobody_behind(making, settings, relea
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment) as run:
-        while not run.stdout.readline().startswith("lists 64"):
-            pass
+        for line in run.stdout:
+            if line.startswith("lists 64"):
+                break
         run.send_signal(signal.SIGINT)
         _, said = run.communicate(timeout=60)
     assert run.returncode != 0
