@@ -27,8 +27,7 @@ soak: $(VENV)/.dev  ## what the stream must survive, again and again; ROUNDS=50 
 gpu: $(VENV)/.dev  ## the tests that need an NVIDIA GPU and a torch that sees it; under a minute
 	$(BIN)/python -m pytest -m gpu -v $(ARGS)
 
-spark: $(VENV)/.dev  ## playlists on a real Spark cluster of this machine; Java 17, some minutes
-	test -d .cache/spark || $(BIN)/pip install --quiet --disable-pip-version-check --target .cache/spark 'pyspark>=4.0'
+spark: $(VENV)/.dev .cache/spark/.done  ## playlists on a real Spark cluster of this machine; Java 17, some minutes
 	PYTHONPATH=.cache/spark $(BIN)/python -m pytest -m spark -v --no-cov $(ARGS)
 
 check: lint types docs  ## everything but the tests
@@ -67,3 +66,8 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/pip
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@ $(VENV)/.demo
+
+# Beside the environment: what checks data frames would import it wherever it finds it.
+.cache/spark/.done: | $(VENV)/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --target .cache/spark 'pyspark>=4.0'
+	touch $@
