@@ -12,7 +12,7 @@ from pydantic import Field
 
 from recsys.arrays import Float32
 from recsys.encoding import Description
-from recsys.encoding.problems import SILENT
+from recsys.encoding.problems import SILENT, says
 from recsys.sections import Section
 from recsys.vocabulary import Vocabulary
 
@@ -68,7 +68,7 @@ class Precomputed:
     def problems(self, item: Description) -> dict[str, str]:
         """See :class:`recsys.encoding.problems.Explains`; an unknown ``item_id`` is none."""
         said = item.get(self.rule.column)
-        if said is None:
+        if not says(said):
             return {self.rule.column: SILENT}
         try:
             return {} if vector_of(said, self.width).any() else {self.rule.column: "is zeros alone"}
