@@ -52,9 +52,10 @@ class EventLog(Protocol):
     """Records in the order in which they were accepted.
 
     Laws: what :meth:`append` returned for is read by every group, in the order of appending for one user (of several
-    users, where readers are several, in none), at least once, and once if every reader acknowledges what it
-    reads; a record that was read and not acknowledged is read again by whoever of the group asks after
-    ``log.claim_seconds``; :meth:`replay` gives every record that was not trimmed, in order, and moves no group.
+    users, where readers are several, in none), at least once, and once if every reader acknowledges what it reads and,
+    where readers hand their share over to one that joins, none does; a record that was read and not acknowledged is
+    read again by whoever of the group asks after ``log.claim_seconds``; :meth:`replay` gives every record that was not
+    trimmed, in order, and moves no group.
     Every method raises LogError, and nothing else, when the log cannot do what it was asked; LogFull, a LogError, where
     it has no room. A group exists from its first :meth:`read` or :meth:`status` and begins with the oldest record.
     """

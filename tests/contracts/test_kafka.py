@@ -113,6 +113,7 @@ def broker(tmp_path_factory):
 
 class TestMock(EventLogContract):
     knows_deliveries = False
+    hands_over = True
 
     @pytest.fixture
     def open_log(self, mock):
@@ -124,6 +125,7 @@ class TestMock(EventLogContract):
 
 class TestBroker(EventLogContract):
     knows_deliveries = False
+    hands_over = True
     knows_length = False
 
     @pytest.fixture
