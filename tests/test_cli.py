@@ -1,10 +1,16 @@
 """The command line as its users type it."""
 
+import asyncio
 import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+from recsys.activity import nothing
+from recsys.sections import State
+from recsys.stores import open_store
 
 
 def recsys(*arguments, cwd):
@@ -101,8 +107,14 @@ def test_prune_removes_releases_and_says_which(tmp_path):
     for _ in range(2):
         assert recsys("train", cwd=tmp_path).returncode == 0
     old, new = (row["id"] for row in json.loads(recsys("release", "list", "--json", cwd=tmp_path).stdout))
+
+    async def somebody_was_folded_in():
+        async with open_store(State(folder=tmp_path / "var/state")) as store:
+            await store.put([nothing("ann").with_vector(np.ones(64, np.float32))], old)
+
+    asyncio.run(somebody_was_folded_in())
     done = recsys("release", "prune", "--keep", "1", cwd=tmp_path)
-    assert done.stdout == f"1 releases and 943 user vectors removed: {old}\n"
+    assert done.stdout == f"1 releases and 1 user vectors removed: {old}\n"
     left = json.loads(recsys("release", "list", "--json", cwd=tmp_path).stdout)
     assert [row["id"] for row in left] == [new]
 
