@@ -78,7 +78,7 @@ class Impressions:
         """Whether the answer with this id, in hexadecimal digits, is one of those that are logged.
 
         >>> half = Impressions(None, 0.5)
-        >>> half.wants("7fffffffffffffff"), half.wants("8000000000000000")
+        >>> half.wants("7fffffff"), half.wants("80000000")
         (True, False)
         """
         return int(request, 16) / 16.0 ** len(request) < self._share
