@@ -50,9 +50,10 @@ def mean_vectors(membership: sp.csr_matrix, vectors: Float32, weights: Float64) 
     shares.data[:] = 1
     # by the largest first, so that no sum is lost to a weight of 1e300 beside it
     largest = weights[count].max(initial=0)
-    shares = shares @ sp.diags(np.where(count, weights / (largest or 1), 0))
-    total = np.asarray(shares.sum(axis=1)).ravel()
-    shares = (sp.diags(np.divide(1, total, out=np.zeros_like(total), where=total > 0)) @ shares).tocsr()
+    shares = (shares @ sp.diags(np.where(count, weights, 0) / (largest or 1))).tocsr()
+    shares.eliminate_zeros()
+    # each by its own group's sum, whose inverse may be more than a float holds
+    shares.data /= np.repeat(np.asarray(shares.sum(axis=1)).ravel(), np.diff(shares.indptr))
     means: Float32 = np.asarray(shares.astype(np.float32) @ vectors, np.float32)
     usual = shares @ lengths
     means[np.linalg.norm(means, axis=1) <= CANCELLED * usual] = 0

@@ -140,6 +140,12 @@ def test_a_group_of_one_has_its_items_vector(vectors, data):
     assert np.array_equal(mean_vectors(one, vectors, np.full(len(vectors), weight))[0], vectors[item])
 
 
+def test_a_group_whose_weights_are_as_small_as_numbers_get_has_a_mean():
+    vectors = np.array([[0, 0, 1], [0, 2, 0]], np.float32)
+    groups = sp.csr_matrix(np.array([[1.0, 0.0], [0.0, 1.0]]))
+    assert mean_vectors(groups, vectors, np.array([1.0, 2.3e-313])).tolist() == vectors.tolist()
+
+
 @given(vector_sets(), st.data())
 def test_neither_the_order_of_members_nor_the_scale_of_weights_counts(vectors, data):
     n = len(vectors)
