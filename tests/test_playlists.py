@@ -360,6 +360,7 @@ def test_a_run_that_was_stopped_goes_on_with_what_it_began_with(making, settings
 
 
 RUN = """
+import signal
 import sys
 from pathlib import Path
 from datetime import UTC, datetime
@@ -373,6 +374,8 @@ from recsys.releases import ReleaseStore
 from recsys.sections import Playlists, PlaylistGate
 
 if __name__ == "__main__":
+    # Whoever runs these tests in the background of a shell has Ctrl-C ignored, and children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     settings = Playlists(folder=Path(sys.argv[1]), length=10, apart=2, gate=PlaylistGate(most_share=1))
     run = Processes(2) if sys.argv[3] == "processes" else Here()
     print("begins", flush=True)
