@@ -28,7 +28,7 @@ gpu: $(VENV)/.dev  ## the tests that need an NVIDIA GPU and a torch that sees it
 	$(BIN)/python -m pytest -m gpu -v $(ARGS)
 
 spark: $(VENV)/.dev .cache/spark/.done  ## playlists on a real Spark cluster of this machine; Java 17, some minutes
-	PYTHONPATH=.cache/spark $(BIN)/python -m pytest -m spark -v --no-cov $(ARGS)
+	PYTHONPATH=.cache/spark $(BIN)/python -m pytest -m spark -v --no-cov tests/test_playlists_spark.py $(ARGS)
 
 check: lint types docs  ## everything but the tests
 
