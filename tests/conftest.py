@@ -15,6 +15,9 @@ import hypothesis
 import pytest
 from playwright.sync_api import sync_playwright
 
+from index import load
+from recsys.assembly import assemble
+from recsys.releases import ReleaseStore
 from recsys.settings import load_settings
 
 # How long an example takes says something of the machine only.
@@ -143,9 +146,38 @@ def serve():
 
 
 @pytest.fixture(scope="session")
+def copied(home):
+    """Puts the release of that folder and the text of a recsys.toml into another one, which is given back.
+
+    The state stays behind: a server that others share may be writing to it.
+    """
+
+    def copy(folder, text):
+        shutil.copytree(home / "var/releases", folder / "var/releases")
+        (folder / "recsys.toml").write_text(text)
+        return folder
+
+    return copy
+
+
+@pytest.fixture(scope="session")
 def configured():
     """The text of recsys.toml for tests that write their own, see :func:`configuration`."""
     return configuration
+
+
+@pytest.fixture(scope="module")
+def client(folder, serve):
+    """Asks a server of the module's own ``folder``."""
+    with serve(folder) as (address, _), httpx.Client(base_url=address) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def engine(folder):
+    """The engine of the module's own ``folder``."""
+    settings = load_settings(folder / "recsys.toml", {})
+    return assemble(ReleaseStore(settings.releases.folder).current(), load)
 
 
 @pytest.fixture(scope="session")

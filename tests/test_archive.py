@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -23,7 +22,8 @@ from recsys.logs.archive import Archive
 from recsys.logs.archiver import archive_log
 from recsys.logs.records import Declared, Described, Event, Merged, Shown
 from recsys.settings import Settings
-from recsys.testing.logs import event, records, replayed
+from recsys.testing.logs import event, replayed
+from recsys.testing.records import records
 
 DAY = 86_400
 NOON = 20_000 * DAY + DAY // 2
@@ -316,9 +316,8 @@ def test_an_archiver_that_is_told_to_stop_finishes_what_it_has(tmp_path):
     assert len(list(Archive(tmp_path / "archive").records())) == 100
 
 
-def test_a_server_that_applies_events_archives_them_too(home, tmp_path, configured, serve):
-    shutil.copytree(home / "var", tmp_path / "var", ignore=shutil.ignore_patterns("*.sock"))
-    (tmp_path / "recsys.toml").write_text(configured() + "[log]\nclaim_seconds = 0.6\nimpressions = 0\n")
+def test_a_server_that_applies_events_archives_them_too(copied, tmp_path, configured, serve):
+    copied(tmp_path, configured() + "[log]\nclaim_seconds = 0.6\nimpressions = 0\n")
     archive = Archive(tmp_path / "var/log")
     with serve(tmp_path) as (address, _):
         body = [{"user_id": "newcomer", "item_id": item, "kind": "like", "event_id": item} for item in ("50", "181")]

@@ -23,15 +23,9 @@ from recsys.settings import load_settings
 LOG = '[stream]\ninside = false\n[log]\nurl = "file:var/events"\n'
 
 
-def copied(home, folder, text):
-    shutil.copytree(home / "var", folder / "var", ignore=shutil.ignore_patterns("*.sock"))
-    (folder / "recsys.toml").write_text(text)
-    return folder
-
-
 @pytest.fixture(scope="module")
-def own(home, tmp_path_factory, configured):
-    return copied(home, tmp_path_factory.mktemp("events"), configured() + LOG)
+def own(tmp_path_factory, configured, copied):
+    return copied(tmp_path_factory.mktemp("events"), configured() + LOG)
 
 
 @pytest.fixture(scope="module")
@@ -249,8 +243,8 @@ def test_places_that_were_drawn_are_logged_with_their_odds(home, serve, configur
     assert sorted(record.propensities)[1:] == [1.0] * 9
 
 
-def test_a_share_of_the_answers_is_logged_and_the_id_of_the_request_says_which(home, serve, configured, tmp_path):
-    folder = copied(home, tmp_path, configured() + LOG + "impressions = 0.5\n")
+def test_a_share_of_the_answers_is_logged_and_the_id_of_the_request_says_which(serve, configured, tmp_path, copied):
+    folder = copied(tmp_path, configured() + LOG + "impressions = 0.5\n")
     with serve(folder) as (address, _), httpx.Client(base_url=address) as client:
         ids = {client.get("/recommend", params={"user_id": "13", "k": 1}).json()["request_id"] for _ in range(40)}
         soon(lambda: of(folder, "13"))
@@ -344,8 +338,8 @@ def test_without_a_log_nothing_is_accepted_and_everything_answered(home, serve, 
         assert client.get("/recommend", params={"user_id": "196"}).status_code == 200
 
 
-def test_a_killed_server_has_lost_nothing_that_it_acknowledged(home, serve, configured, tmp_path):
-    folder = copied(home, tmp_path, configured() + LOG)
+def test_a_killed_server_has_lost_nothing_that_it_acknowledged(serve, configured, tmp_path, copied):
+    folder = copied(tmp_path, configured() + LOG)
     acknowledged = []
     with serve(folder) as (address, server), httpx.Client(base_url=address) as client:
         for number in range(200):

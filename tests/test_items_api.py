@@ -17,12 +17,9 @@ STALKER = {
 
 
 @pytest.fixture(scope="module")
-def own(home, tmp_path_factory, configured):
+def own(copied, tmp_path_factory, configured):
     """A copy of the trained folder, whose items this module changes."""
-    folder = tmp_path_factory.mktemp("own")
-    shutil.copytree(home / "var", folder / "var", ignore=shutil.ignore_patterns("*.sock"))
-    (folder / "recsys.toml").write_text(configured())
-    return folder
+    return copied(tmp_path_factory.mktemp("own"), configured())
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@
 """
 
 import os
-import shutil
 
 import httpx
 import pytest
@@ -12,12 +11,9 @@ from playwright.sync_api import expect
 
 
 @pytest.fixture(scope="module")
-def own(home, tmp_path_factory, configured, serve):
+def own(copied, tmp_path_factory, configured, serve):
     """A server of its own: what is clicked is kept."""
-    folder = tmp_path_factory.mktemp("clicked")
-    shutil.copytree(home / "var", folder / "var", ignore=shutil.ignore_patterns("*.sock"))
-    (folder / "recsys.toml").write_text(configured())
-    with serve(folder) as (address, _):
+    with serve(copied(tmp_path_factory.mktemp("clicked"), configured())) as (address, _):
         yield address
 
 

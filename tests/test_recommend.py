@@ -70,18 +70,6 @@ def folder(tmp_path_factory, configured):
     return folder
 
 
-@pytest.fixture(scope="module")
-def client(folder, serve):
-    with serve(folder) as (address, _), httpx.Client(base_url=address) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def engine(folder):
-    settings = load_settings(folder / "recsys.toml", {})
-    return assemble(ReleaseStore(settings.releases.folder).current(), load)
-
-
 def asked(client, user, headers=None, **parameters):
     answer = client.get("/recommend", params={"user_id": user, **parameters}, headers=headers)
     assert answer.status_code == 200, answer.text

@@ -1,7 +1,5 @@
 """The API against its own OpenAPI document: generated requests, valid and not, never a 5xx or an undeclared answer."""
 
-import shutil
-
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, assume, given, settings
@@ -46,12 +44,9 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def address(home, tmp_path_factory, configured, serve):
+def address(copied, tmp_path_factory, configured, serve):
     """A server of its own: what is generated is kept."""
-    folder = tmp_path_factory.mktemp("own")
-    shutil.copytree(home / "var", folder / "var", ignore=shutil.ignore_patterns("*.sock"))
-    (folder / "recsys.toml").write_text(configured())
-    with serve(folder) as (address, _):
+    with serve(copied(tmp_path_factory.mktemp("own"), configured())) as (address, _):
         yield address
 
 

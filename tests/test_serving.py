@@ -11,10 +11,6 @@ import numpy as np
 import pytest
 
 from api.cursors import LIFE, Cursor, CursorExpired, CursorInvalid
-from index import load
-from recsys.assembly import assemble
-from recsys.releases import ReleaseStore
-from recsys.settings import load_settings
 
 MORE = """
 [surfaces.email]
@@ -35,18 +31,6 @@ def folder(tmp_path_factory, configured):
     done = subprocess.run([sys.executable, "-m", "recsys", "train"], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder
-
-
-@pytest.fixture(scope="module")
-def client(folder, serve):
-    with serve(folder) as (address, _), httpx.Client(base_url=address) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def engine(folder):
-    settings = load_settings(folder / "recsys.toml", {})
-    return assemble(ReleaseStore(settings.releases.folder).current(), load)
 
 
 def asked(client, user, **parameters):

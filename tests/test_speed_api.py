@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -24,15 +23,9 @@ from recsys.stores.embedded import EmbeddedServer
 from recsys.trends import Trends
 
 
-def copied(home, folder, text):
-    shutil.copytree(home / "var", folder / "var", ignore=shutil.ignore_patterns("*.sock"))
-    (folder / "recsys.toml").write_text(text)
-    return folder
-
-
 @pytest.fixture(scope="module")
-def own(home, tmp_path_factory, configured):
-    return copied(home, tmp_path_factory.mktemp("speed"), configured())
+def own(tmp_path_factory, configured, copied):
+    return copied(tmp_path_factory.mktemp("speed"), configured())
 
 
 @pytest.fixture(scope="module")
@@ -176,8 +169,8 @@ async def lag(settings):
         return status.lag + status.pending
 
 
-def test_two_workers_share_the_events_and_neither_serves_what_was_deleted_two_seconds_ago(home, serve, tmp_path):
-    folder = copied(home, tmp_path, "[state]\ntimeout_ms = 5000\n")
+def test_two_workers_share_the_events_and_neither_serves_what_was_deleted_two_seconds_ago(serve, tmp_path, copied):
+    folder = copied(tmp_path, "[state]\ntimeout_ms = 5000\n")
 
     def everywhere(*users):
         # A connection each, so that the kernel deals them out to both workers.
@@ -198,8 +191,8 @@ def test_two_workers_share_the_events_and_neither_serves_what_was_deleted_two_se
         assert "181" not in everywhere("crowd1", "crowd2", "nobody")
 
 
-def test_a_full_store_refuses_events_by_name_and_goes_on_answering(home, serve, configured, tmp_path):
-    folder = copied(home, tmp_path, configured())
+def test_a_full_store_refuses_events_by_name_and_goes_on_answering(serve, configured, tmp_path, copied):
+    folder = copied(tmp_path, configured())
     with serve(folder) as (address, _), httpx.Client(base_url=address) as client:
         server = EmbeddedServer(load_settings(folder / "recsys.toml", {}).state)
         before = listed(client, "196")
@@ -272,9 +265,9 @@ class Gate:
 
 
 def test_a_server_that_dies_between_append_and_reply_has_accepted_what_is_sent_again_once(
-    home, serve, configured, tmp_path
+    serve, configured, tmp_path, copied
 ):
-    folder = copied(home, tmp_path, configured())
+    folder = copied(tmp_path, configured())
     settings = load_settings(folder / "recsys.toml", {})
     with EmbeddedServer(settings.state) as server:
         gate = Gate(tmp_path / "gate.sock", server.url.removeprefix("unix://"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from recsys.cli.options import AsJson, extra, print_json
+from recsys.cli.options import AsJson, deliver, extra, print_json
 
 app = typer.Typer()
 
@@ -29,15 +28,7 @@ def bench_events(
     """What an event costs: how soon lists change, how many are accepted and applied, memory, a new release."""
     with extra("bench"):
         from benchmarks.events import measure
-    document = measure(items=items, users=users, dataset=dataset, seconds=seconds)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "events.json").write_text(json.dumps(document, indent=2) + "\n")
-    if as_json:
-        print_json(document)
-        return
-    for name, value in document.items():
-        typer.echo(f"{name}: {value}")
+    deliver(measure(items=items, users=users, dataset=dataset, seconds=seconds), folder, "events", as_json=as_json)
 
 
 @app.command("drift", epilog="Examples: `recsys bench drift` · `recsys bench drift ml-100k --json`")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from recsys.cli.options import AsJson, Config, extra, print_json, settings_of
+from recsys.cli.options import AsJson, Config, deliver, extra, print_json, settings_of
 from recsys.errors import SettingsError
 from recsys.terminal import print_ladder, print_retrieval, print_rows, print_segments, print_serving, print_stages
 
@@ -269,15 +268,7 @@ def bench_playlists(
     """A night of playlists: users a second to an edition, memory, delivery to Redis, and what a listener waits."""
     with extra("bench"):
         from benchmarks.playlists import measure
-    document = measure(users=users, items=items)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "playlists.json").write_text(json.dumps(document, indent=2) + "\n")
-    if as_json:
-        print_json(document)
-        return
-    for name, value in document.items():
-        typer.echo(f"{name}: {value}")
+    deliver(measure(users=users, items=items), folder, "playlists", as_json=as_json)
 
 
 @bench_app.command("weeks", epilog="Examples: `recsys bench weeks` · `recsys bench weeks --plot weeks.png`")
@@ -293,10 +284,7 @@ def bench_weeks(
     if plot is not None:
         with extra("report"):
             draw(document, plot)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "weeks.json").write_text(json.dumps(document, indent=2) + "\n")
-    print_json(document)
+    deliver(document, folder, "weeks", as_json=True)
 
 
 @bench_app.command(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,6 +40,19 @@ def settings_of(path: Path | None) -> Settings:
 def print_json(content: object) -> None:
     """One document on standard output."""
     typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def deliver(document: Mapping[str, Any], folder: Path | None, name: str, *, as_json: bool) -> None:
+    """Keep what was measured as ``NAME.json`` in a folder, if one is given, and print it: JSON, or a line a key."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        (folder / f"{name}.json").write_text(text, encoding="utf-8")
+    if as_json:
+        print_json(document)
+        return
+    for key, value in document.items():
+        typer.echo(f"{key}: {value}")
 
 
 @contextmanager

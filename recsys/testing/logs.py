@@ -9,13 +9,10 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from recsys.logs import Entry, EventLog, Status
 from recsys.logs.records import Declared, Described, Event, Merged, Record, Shown
-
-if TYPE_CHECKING:
-    from hypothesis.strategies import SearchStrategy
 
 # How long tests wait for what must come, in seconds; and for what must not.
 PATIENCE = 60.0
@@ -386,27 +383,3 @@ class EventLogContract:
                 assert records_of(await taken(log, "g", 1)) == [event(16)]
 
         asyncio.run(story())
-
-
-def records() -> SearchStrategy[Record]:
-    """Any record that the types allow: a strategy of hypothesis."""
-    from hypothesis import strategies as st  # noqa: PLC0415  only where tests run
-
-    # half a surrogate pair too: JSON can hold one
-    text = st.text(st.characters(categories=None), max_size=8)
-    time, number = st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False)
-    position = st.integers(1, 10_000)
-    json = st.recursive(
-        st.none() | st.booleans() | st.integers() | number | text,
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
-        max_leaves=8,
-    )
-    texts = st.lists(text, max_size=4).map(tuple)
-    numbers = st.lists(number, max_size=4).map(tuple)
-    return st.one_of(
-        st.builds(Event, text, time, text, text, text, number, text, text, st.none() | position),
-        st.builds(Shown, text, time, text, texts, text, text, text, position, numbers),
-        st.builds(Described, text, time, text, st.none() | st.dictionaries(text, json, max_size=4)),
-        st.builds(Declared, text, time, text, texts),
-        st.builds(Merged, text, time, text, text),
-    )

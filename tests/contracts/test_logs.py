@@ -12,7 +12,8 @@ from recsys.errors import LogError, LogFull, SettingsError
 from recsys.logs import open_log
 from recsys.logs.records import decode, encode, mentions
 from recsys.settings import Settings
-from recsys.testing.logs import EventLogContract, event, records, replayed, taken
+from recsys.testing.logs import EventLogContract, event, replayed, taken
+from recsys.testing.records import records
 
 
 def of(url, claim_seconds=30.0):
