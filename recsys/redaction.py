@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from recsys.arrays import Bool, Int32
+from recsys.durable import sync
 from recsys.errors import ReleaseError
-from recsys.releases import Release, ReleaseStore, checksum, replace_manifest, sync
+from recsys.releases import Release, ReleaseStore, checksum, replace_manifest
 from recsys.users import History
 from recsys.vocabulary import Vocabulary, load_mapped
 

@@ -31,6 +31,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from recsys.durable import replace_file, sync
 from recsys.errors import Busy, GateRefused, ReleaseDamaged, ReleaseError, ReleaseNotFound, ReleaseTooNew
 from recsys.settings import describe
 
@@ -304,17 +305,6 @@ class ReleaseStore:
         return next((release for release in reversed(older) if release in there), None)
 
 
-def replace_file(path: Path, content: str | bytes) -> None:
-    """Write a file atomically and durably, text as UTF-8: readers see the old one or the new, also after a crash."""
-    aside = path.with_name(f".{path.name}.new")
-    with aside.open("wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-    sync(path.parent)
-
-
 def replace_manifest(release: Release, manifest: Manifest) -> None:
     """Put a manifest in the place of a release's own, for :mod:`recsys.redaction` alone."""
     replace_file(release.folder / "manifest.json", _text_of(manifest.signed()))
@@ -353,12 +343,3 @@ def checksum(path: Path) -> str:
     """sha256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sync(path: Path) -> None:
-    """Have what was written to a file or a folder on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -8,8 +8,6 @@ cells that could not be parsed; :func:`_failures` reads the same schema and give
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 
 from recsys.arrays import Bool, Int64
+from recsys.durable import whole
 from recsys.errors import DataRefused, MissingExtra
 from recsys.events import numbers, original_columns, places, seconds, texts, typed
 
@@ -263,7 +262,9 @@ def accept(frame: pd.DataFrame, findings: Findings, quarantine: Path | None, sha
                 f"{quarantine}: bad rows are written as {' or '.join(_WRITERS)}, choose a path that ends so",
                 findings.plain(),
             )
-        _write_whole(_set_aside(frame, findings), quarantine)
+        quarantine.parent.mkdir(parents=True, exist_ok=True)
+        with whole(quarantine) as path:
+            _WRITERS[quarantine.suffix](_set_aside(frame, findings), path)
         frame = frame.loc[~np.isin(np.arange(len(frame)), bad)]
     return typed(frame) if findings.kind == "events" else frame.assign(item_id=texts(frame["item_id"]))
 
@@ -393,14 +394,3 @@ _WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
     ".csv": lambda rows, path: rows.to_csv(path, index=False),
     ".parquet": lambda rows, path: rows.to_parquet(path, index=False),
 }
-
-
-def _write_whole(rows: pd.DataFrame, path: Path) -> None:
-    """Write beside, then rename: a crash leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".quarantine-") as folder:
-        beside = Path(folder) / path.name
-        _WRITERS[path.suffix](rows, beside)
-        with beside.open("rb+") as file:
-            os.fsync(file.fileno())
-        beside.replace(path)

@@ -16,8 +16,8 @@ from rich.table import Table
 
 from recsys.barred import Barred
 from recsys.cli.options import AsJson, config_of, extra, print_json
+from recsys.durable import replace_file
 from recsys.errors import SettingsError, unknown_choice
-from recsys.releases import replace_file
 from recsys.sections import Data
 from recsys.settings import Settings, load_settings
 

@@ -30,11 +30,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from recsys.barred import Barred
+from recsys.durable import replace_file, sync
 from recsys.errors import LogError
 from recsys.logs import Entry
 from recsys.logs.columns import POSITION, SCHEMAS, UNFIT, array, booleans, table_of
 from recsys.logs.records import Event, Record, Shown, decode, encode, mentions
-from recsys.releases import replace_file, sync
 
 Arrow = Any
 

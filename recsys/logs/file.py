@@ -31,13 +31,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from recsys.durable import replace_file, sync
 from recsys.errors import LogError, LogFull, SettingsError
 from recsys.logs import Entry, EventLog, Status, entry_of
 from recsys.logs.letters import opened as opened_letter
 from recsys.logs.letters import sealed, stored_of
 from recsys.logs.records import Record, encode, mentions
 from recsys.logs.segments import Line, Segment, alone, framed
-from recsys.releases import replace_file, sync
 from recsys.settings import Settings
 
 SEGMENT_BYTES = 8 * 2**20

@@ -36,10 +36,11 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from recsys.arrays import Int64, UInt64
+from recsys.durable import replace_file, sync
 from recsys.errors import Busy, EditionRefused, PlaylistError
 from recsys.playlists.plan import Plan, digest, part_name
 from recsys.playlists.weeks import Week
-from recsys.releases import checksum, replace_file, sync
+from recsys.releases import checksum
 from recsys.settings import describe
 from recsys.vocabulary import Vocabulary, keys_of, load_mapped
 

@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from recsys.amending import Grow
 from recsys.arrays import Int64
 from recsys.assembly import Engine, LoadIndex
+from recsys.durable import replace_file
 from recsys.errors import PlaylistError, ReleaseNotFound, StoreError
 from recsys.playlists.editions import Edition, EditionStore, Manifest, served
 from recsys.playlists.lists import opened
@@ -37,7 +38,7 @@ from recsys.playlists.quality import exposure, judged
 from recsys.playlists.surface import playlist_surface
 from recsys.playlists.weeks import Week
 from recsys.playlists.working import BULK_MS, Engines, Opening
-from recsys.releases import ReleaseStore, checksum, replace_file
+from recsys.releases import ReleaseStore, checksum
 from recsys.sections import Playlists, State
 from recsys.stores import open_store
 from recsys.vocabulary import Vocabulary

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 from recsys.amending import Grow
 from recsys.arrays import Int32
 from recsys.assembly import LoadIndex
+from recsys.durable import replace_file, whole
 from recsys.playlists.editions import GROUP, EditionStore
 from recsys.playlists.lists import Maker
 from recsys.playlists.plan import (
@@ -36,7 +36,7 @@ from recsys.playlists.plan import (
 from recsys.playlists.quality import inspected
 from recsys.playlists.states import before_of, columns_of, queries_of, write_states
 from recsys.playlists.weeks import Week
-from recsys.releases import ReleaseStore, replace_file, sync
+from recsys.releases import ReleaseStore
 from recsys.sections import State
 from recsys.stores import open_store
 from recsys.vocabulary import Vocabulary, load_mapped
@@ -105,7 +105,8 @@ def _read(maker: Maker, opening: Opening, part: int) -> None:
     last = [editions.get(plan.last)] if plan.last else []
     before: list[list[Int32]] = [before_of(maker.engine, some, users) for some in (earlier, last)]
     table = columns_of(asyncio.run(queries()), opens, *before)
-    _whole(opening.making / states_name(part), lambda path: write_states(table, path))
+    with whole(opening.making / states_name(part)) as path:
+        write_states(table, path)
 
 
 def _make(maker: Maker, opening: Opening, part: int) -> None:
@@ -113,16 +114,12 @@ def _make(maker: Maker, opening: Opening, part: int) -> None:
     states = pq.read_table(opening.making / states_name(part), use_threads=False)
     rows = maker.rows(states)
     counts = _counts(rows, states)
-    path = opening.making / EDITION / part_name(part)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    write_rows(rows, counts, aside)
-    read = pq.read_table(aside, use_threads=False)
-    found = {**inspected(read, states, maker.engine, maker.plan), "counts": counts.tolist()}
-    # First what was found, so that where the part is there, that is too.
-    replace_file(opening.making / found_name(part), json.dumps(found))
-    sync(aside)
-    aside.replace(path)
-    sync(path.parent)
+    with whole(opening.making / EDITION / part_name(part)) as path:
+        write_rows(rows, counts, path)
+        read = pq.read_table(path, use_threads=False)
+        found = {**inspected(read, states, maker.engine, maker.plan), "counts": counts.tolist()}
+        # First what was found, so that where the part is there, that is too.
+        replace_file(opening.making / found_name(part), json.dumps(found))
 
 
 def write_rows(rows: pa.Table, counts: Any, path: Path) -> None:
@@ -144,12 +141,3 @@ def _counts(rows: pa.Table, states: pa.Table) -> Any:
     counts = np.zeros(states.num_rows, np.int64)
     counts[[at[name] for name in names]] = lengths
     return counts
-
-
-def _whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a file aside and rename it into place, durably."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    write(aside)
-    sync(aside)
-    aside.replace(path)
-    sync(path.parent)

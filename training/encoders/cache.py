@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ import numpy as np
 import xxhash
 
 from recsys.arrays import Float32
+from recsys.durable import whole
 from recsys.encoding import Description, Encoding, describe_encoding
 from recsys.encoding.reading import ReadsFiles
 from training.encoders.on_device import encoded
@@ -112,16 +111,10 @@ def _read(path: Path, width: int) -> dict[bytes, Float32]:
 
 def _write(path: Path, vectors: Mapping[bytes, Float32]) -> None:
     """Replace the file in one step; where that fails, say so and leave what there was."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
+        with whole(path) as aside, aside.open("wb") as file:
             keys = np.frombuffer(b"".join(vectors), np.uint8).reshape(len(vectors), 16)
             np.savez(file, keys=keys, vectors=np.stack(list(vectors.values())))
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
     except OSError as error:
         log.warning("the cache of content vectors %s cannot be written: %s", path, error)
-        with suppress(OSError):
-            aside.unlink()
