@@ -67,12 +67,16 @@ def address(trained, serve):
     with serve(trained.folder, "--workers", "2") as (address, _):
         assert httpx.get(f"{address}/items/{UNSEEN}/similar").status_code == 404
         answer = httpx.put(f"{address}/items/{UNSEEN}", json=trained.film)
-        put = time.monotonic()
         assert (answer.status_code, answer.json()["placed"]) == (201, "content")
-        # In every worker: each request is a connection of its own.
-        while any(httpx.get(f"{address}/items/{UNSEEN}/similar").status_code != 200 for _ in range(10)):
-            assert time.monotonic() < put + 5, "a worker did not know the film within 5 s"
+        every_worker_answers(200, f"{address}/items/{UNSEEN}/similar")
         yield address
+
+
+def every_worker_answers(code, url):
+    """Wait until it does: each request is a connection of its own, so that ten in a row meet both workers."""
+    end = time.monotonic() + 5
+    while any(httpx.get(url).status_code != code for _ in range(10)):
+        assert time.monotonic() < end, f"a worker did not answer {code} within 5 s"
 
 
 SERVING = """
@@ -148,6 +152,7 @@ def test_what_the_encoder_cannot_use_is_named_by_its_field(address):
     assert put(title="qwxzk", text="%%%") == ("no-information", {"title": known, "text": none, **silent})
     assert put(title="Toys", text="The story of a toy") == ("content", {})
     assert httpx.delete(f"{address}/items/odd").status_code == 204
+    every_worker_answers(404, f"{address}/items/odd/similar")  # what is asked for next is not to find it
 
 
 def test_who_names_what_it_is_about_is_offered_it(address):
