@@ -16,7 +16,6 @@ from fastapi import FastAPI, Response
 from fastapi.staticfiles import StaticFiles
 
 from api import changes, events, page, playlists, problems, recommend, routes
-from api.inside import applying
 from api.live import Live
 from api.metrics import Measured
 from api.writing import Impressions, Writer
@@ -83,8 +82,7 @@ def create_app(
             tasks.append(asyncio.create_task(_every(FLUSH_SECONDS, lambda: _flush(impressions))))
             trends = Trends(settings.stream.half_life_days)
             tasks.append(asyncio.create_task(_every(TRENDS_SECONDS, lambda: _look_at_trends(live, store, trends))))
-            async with applying(events_log, store, live, settings):
-                yield
+            yield
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

@@ -71,19 +71,22 @@ _STREAM = {
     "pending": "Records that it was given and has not acknowledged",
     "dead": "Records that were put aside",
     "oldest_pending": "Seconds since the record was given that waits longest for its acknowledgement",
-}
-_WORKER = {
-    "records": "Records that were applied",
-    "events": "Events that were new",
-    "repeated": "Events that had been applied before",
-    "unknown": "Events of items that the release does not know",
-    "buried": "Records that were put aside here",
+    "records": "Records that this process applied",
+    "events": "Events that were new, of this process",
+    "repeated": "Events that had been applied before, of this process",
+    "unknown": "Events of items that the release does not know, of this process",
+    "buried": "Records that this process put aside",
 }
 STREAM: Mapping[str, Gauge] = {
-    **{name: Gauge(f"recsys_stream_{name}", said, multiprocess_mode="mostrecent") for name, said in _STREAM.items()},
-    **{name: Gauge(f"recsys_stream_{name}", said, multiprocess_mode="livesum") for name, said in _WORKER.items()},
+    name: Gauge(f"recsys_stream_{name}", said, multiprocess_mode="mostrecent") for name, said in _STREAM.items()
 }
-"""How the speed layer does: the log and its readers, then this worker; where ``stream.inside`` is on."""
+"""How the speed layer does: the log and its readers, then the process that applies."""
+
+
+def measure(stream: Mapping[str, float]) -> None:
+    """Set what is measured of the speed layer."""
+    for name, value in stream.items():
+        STREAM[name].set(value)
 
 
 def exposition() -> tuple[bytes, str]:

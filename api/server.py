@@ -7,11 +7,13 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -19,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from uvicorn.supervisors import Multiprocess
 
 import index
+from api.beside import SWITCH_SECONDS, applying
 from index.growing import Growing
 from recsys.errors import SettingsError
 from recsys.logs import open_log
@@ -27,9 +30,6 @@ from recsys.sections import State
 from recsys.settings import Settings
 from recsys.stores import open_store
 from recsys.stores.embedded import EmbeddedServer
-
-SWITCH_SECONDS = 0.0005
-"""How long a thread keeps the interpreter while another waits for it; Python's own is ten times as long."""
 
 
 def worker_app(settings: Settings) -> FastAPI:
@@ -44,8 +44,8 @@ def worker_app(settings: Settings) -> FastAPI:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     threadpool_limits(1)
-    # What is archived and loaded beside requests holds the interpreter: a request that waits for it at each of its
-    # answers from Redis must not wait 5 ms each time.
+    # What is loaded beside requests holds the interpreter: a request that waits for it at each of its answers from
+    # Redis must not wait 5 ms each time.
     sys.setswitchinterval(SWITCH_SECONDS)
     return create_app(
         Live(ReleaseStore(settings.releases.folder), index.load, Growing.of),
@@ -61,15 +61,19 @@ def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
     SettingsError if the address cannot be bound; StoreError if the embedded store does not start.
     """
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_orderly())
         bound = stack.enter_context(_bound(settings.serve.host, settings.serve.port))
         # One key for all workers.
         answers = settings.serve.model_copy(update={"cursor_key": settings.serve.cursor_key or secrets.token_hex(32)})
         # Who keeps the states has one more thing to keep up; where others do, they have processes for that.
         inside = settings.state.url is None if settings.stream.inside is None else settings.stream.inside
-        stream = settings.stream.model_copy(update={"inside": inside})
         state = stack.enter_context(_state(settings.state))
-        settings = settings.model_copy(update={"state": state, "serve": answers, "stream": stream})
+        settings = settings.model_copy(update={"state": state, "serve": answers})
         stack.enter_context(_shared_metrics())
+        if inside:
+            if state.url is not None and state.url.startswith("memory:"):
+                raise SettingsError("stream.inside: states in memory are one process's own: give another state.url")
+            stack.enter_context(applying(settings))
         config = uvicorn.Config(
             partial(worker_app, settings),
             factory=True,
@@ -85,6 +89,20 @@ def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
             uvicorn.Server(config).run(sockets=[bound])
         else:
             Multiprocess(config, sockets=[bound]).run()
+
+
+@contextlib.contextmanager
+def _orderly() -> Iterator[None]:
+    """SIGTERM leaves this as an exception does: what was started is ended, and what was made for it removed."""
+
+    def leave(_number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(0)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

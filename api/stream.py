@@ -1,4 +1,4 @@
-"""The speed layer as a process of its own: ``recsys stream``."""
+"""The speed layer as a process: ``recsys stream``, and what ``recsys serve`` starts beside its workers."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Gauge, start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 from threadpoolctl import threadpool_limits
 
 import index
 from api.live import Live
+from api.metrics import STREAM, measure
 from index.growing import Growing
+from recsys.barred import Barred
 from recsys.errors import LogError, StoreError
 from recsys.logs import EventLog, open_log
 from recsys.logs.archive import Archive
+from recsys.logs.archiver import archive_log
 from recsys.logs.records import Record
 from recsys.releases import ReleaseStore
 from recsys.settings import Settings
@@ -31,20 +34,14 @@ from recsys.stores.embedded import EmbeddedServer
 
 log = logging.getLogger(__name__)
 
-GAUGES = {
-    "length": "Records that the log holds",
-    "lag": "Records that the speed layer was not given yet",
-    "pending": "Records that it was given and has not acknowledged",
-    "dead": "Records that were put aside",
-    "oldest_pending": "Seconds since the record was given that waits longest for its acknowledgement",
-    "records": "Records that this worker applied",
-    "events": "Events that were new, of this worker",
-    "repeated": "Events that had been applied before, of this worker",
-    "unknown": "Events of items that the release does not know, of this worker",
-    "buried": "Records that this worker put aside",
-}
 LOOK_SECONDS = 1.0
 """How often the log is asked how far the group has come."""
+REST_SECONDS = 1.0
+"""Before what went wrong is tried again."""
+ARCHIVED_AT_ONCE = 2000
+"""Few, since events are applied beside it."""
+
+Told = Callable[[Mapping[str, float]], None]
 
 
 def reader_name() -> str:
@@ -55,28 +52,48 @@ def reader_name() -> str:
 async def stream(settings: Settings, *, announce: Callable[[str], None], metrics_port: int | None = None) -> Counted:
     """Apply what the log holds until SIGINT or SIGTERM, and finish the batch at hand; what was done.
 
-    ``announce`` is told once the first batch may be read. ``metrics_port``: where Prometheus finds the gauges, on
-    127.0.0.1; None: nowhere.
+    ``announce`` is told the release once the first batch may be read. ``metrics_port``: where Prometheus finds the
+    gauges, on 127.0.0.1; None: nowhere.
     """
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    with _reachable(settings) as reachable, _gauges(metrics_port) as told:
+        return await applied(reachable, stop, announce=announce, told=told)
+
+
+async def applied(
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    announce: Callable[[str], None] = lambda _: None,
+    told: Told | None = None,
+    archiving: bool = False,
+) -> Counted:
+    """Apply what the log holds until ``stop`` is set, and finish the batch at hand; what was done.
+
+    ``told``: called with what there is to measure each :data:`LOOK_SECONDS`. ``archiving``: archive it as well.
+    """
     # What is folded is small: more threads are of no use, and one gives the same bits everywhere.
-    with threadpool_limits(1), _reachable(settings) as reachable:
-        async with _opened(reachable) as (store, events_log):
+    with threadpool_limits(1):
+        async with _opened(settings) as (store, events_log):
             live = Live(ReleaseStore(settings.releases.folder), index.load, Growing.of)
             await live.follow()
             await _quietly(live.catch_up(store))
-            layer = SpeedLayer(events_log, store, lambda: live.current, settings, reader_name())
+            reader = reader_name()
+            layer = SpeedLayer(events_log, store, lambda: live.current, settings, reader)
             watch = settings.serve.watch_seconds
             looks = [
                 asyncio.create_task(_every(watch, live.follow)),
                 asyncio.create_task(_every(watch, lambda: live.catch_up(store))),
             ]
-            if metrics_port is not None:
-                looks.append(asyncio.create_task(_measured(events_log, layer, metrics_port)))
+            if told is not None:
+                looks.append(asyncio.create_task(_every(LOOK_SECONDS, lambda: _measured(events_log, layer, told))))
             announce(live.current.id if live.current else "no release yet")
-            await layer.run(stop)
+            jobs = [layer.run(stop)]
+            if archiving:
+                jobs.append(_archived(events_log, settings, reader, stop))
+            await asyncio.gather(*jobs)
             for task in looks:
                 task.cancel()
             await asyncio.gather(*looks, return_exceptions=True)
@@ -143,18 +160,34 @@ async def _opened(settings: Settings) -> AsyncIterator[tuple[Store, EventLog]]:
         yield store, events_log
 
 
-async def _measured(events_log: EventLog, layer: SpeedLayer, port: int) -> None:
-    """Serve gauges to Prometheus, and keep them up to date."""
+async def _archived(events_log: EventLog, settings: Settings, reader: str, stop: asyncio.Event) -> None:
+    """Archive until it is to stop; what goes wrong once is tried again."""
+    archive, claim = Archive(settings.log.archive, Barred(settings.log.erased)), settings.log.claim_seconds
+    while not stop.is_set():
+        try:
+            await archive_log(events_log, archive, reader, claim, once=False, most=ARCHIVED_AT_ONCE, stopping=stop)
+        except Exception:
+            log.exception("the archiver begins again in %g s", REST_SECONDS)
+            await asyncio.sleep(REST_SECONDS)
+
+
+async def _measured(events_log: EventLog, layer: SpeedLayer, told: Told) -> None:
+    with contextlib.suppress(LogError):
+        told({**asdict(await events_log.status(GROUP)), **asdict(layer.counted)})
+
+
+@contextlib.contextmanager
+def _gauges(port: int | None) -> Iterator[Told | None]:
+    """What is to be told what is measured, which Prometheus finds at this port as long as the context lasts."""
+    if port is None:
+        yield None
+        return
     registry = CollectorRegistry()
-    gauges = {name: Gauge(f"recsys_stream_{name}", said, registry=registry) for name, said in GAUGES.items()}
+    for gauge in STREAM.values():
+        registry.register(gauge)
     server, _ = start_http_server(port, "127.0.0.1", registry)
     try:
-        while True:
-            with contextlib.suppress(LogError):
-                told = {**asdict(await events_log.status(GROUP)), **asdict(layer.counted)}
-                for name, gauge in gauges.items():
-                    gauge.set(told[name])
-            await asyncio.sleep(LOOK_SECONDS)
+        yield measure
     finally:
         server.shutdown()
 

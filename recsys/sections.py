@@ -246,7 +246,7 @@ class Stream(Section):
     """How events change what is known of users."""
 
     inside: bool | None = None
-    """Whether ``recsys serve`` applies events itself, and archives them.
+    """Whether ``recsys serve`` applies events itself and archives them, in one process beside its workers.
 
     None: where the user states are on the embedded server.
     """

@@ -10,7 +10,7 @@ const SUGGESTED = 6;
 const FOUND = 12;
 const WAIT_FOR_TYPING = 120;
 const WAIT_FOR_EVENTS = 60;
-const TRIES = 20;
+const TRIES = 50;
 
 let shown = {}; // the state that the panes stand for
 let from = null; // what had the focus when the similar panel was opened
@@ -88,7 +88,11 @@ async function tell(item, kind) {
   try {
     await api.tell({ user_id: state.user, item_id: item.item_id, kind, ...shownIn });
     const here = read();
-    if (here.user === state.user) await Promise.all([showList(here), showHistory(here)]);
+    if (here.user === state.user) {
+      // The list waits until what was said has had its effect; the history is read when it has.
+      await showList(here);
+      if (read().user === state.user) await showHistory(here);
+    }
     $("said").textContent = `${title(item)}: ${kind === "like" ? "liked" : "dismissed"}. ${$("said").textContent}`;
   } catch (error) {
     if (!(error instanceof api.Problem)) throw error;
