@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from recsys.activity import Limits, joined, nothing, same, same_deeds
+from recsys.activity import Limits, joined, nothing, same, same_deeds, same_shown
 from recsys.assembly import Engine
 from recsys.settings import Settings
 from recsys.stores import Store, Stored, UserState
-from recsys.users import Resolver
 
 CHUNK = 1000
 """Users that are read at once where many are walked through."""
-BREATH = 8
-"""Users that are folded while nobody else of this process has a turn."""
 TRIES = 1000
 """How often somebody else may be faster before something must be wrong."""
 
@@ -44,12 +40,9 @@ async def join(store: Store, engine: Engine | None, parts: Mapping[str, UserStat
         if first:
             new = {user: _new(part, stored[user].state, limits) for user, part in parts.items()}
             first = False
-        changes = []
-        for place, (user, state) in enumerate(states.items()):
-            if (folded := _folded(engine, stored[user].state, state)) is not None:
-                changes.append((folded, stored[user].token))
-            if place % BREATH == BREATH - 1:
-                await asyncio.sleep(0)
+        pairs = [(stored[user].state, state) for user, state in states.items()]
+        folded = zip(_folded(engine, pairs), states, strict=True)
+        changes = [(state, stored[user].token) for state, user in folded if state is not None]
         done = await store.swap(changes, release)
         lost = {state.user for (state, _), won in zip(changes, done, strict=True) if not won}
         if not lost:
@@ -74,13 +67,10 @@ async def refresh(store: Store, engine: Engine, users: AsyncIterable[Sequence[st
             wanted = set(some[start : start + CHUNK])
             while wanted:
                 names = sorted(wanted)
-                changes = []
-                for stored in await store.load(names, engine.id):
-                    if stored.state is None:
-                        continue
-                    state = _since(stored.state, limits)
-                    if (folded := _folded(engine, stored.state, state)) is not None:
-                        changes.append((folded, stored.token))
+                stored = [each for each in await store.load(names, engine.id) if each.state is not None]
+                pairs = [(each.state, _since(each.state, limits)) for each in stored if each.state is not None]
+                folded = zip(_folded(engine, pairs), stored, strict=True)
+                changes = [(state, each.token) for state, each in folded if state is not None]
                 done = await store.swap(changes, engine.id)
                 wanted = {state.user for (state, _), won in zip(changes, done, strict=True) if not won}
                 written += sum(done)
@@ -92,22 +82,30 @@ async def listed(users: Sequence[str]) -> AsyncIterator[Sequence[str]]:
     yield users
 
 
-def _folded(engine: Engine | None, before: UserState | None, state: UserState) -> UserState | None:
-    """A state with its vector in the space of an engine; None where all of that is stored already."""
-    unchanged = before is not None and same(before, state)
-    if engine is None:
-        return None if unchanged else state
-    resolver: Resolver = engine.resolver
-    if resolver.fold is None:
-        return None if unchanged else state
-    vector = None if before is None or not same_deeds(before, state) else before.vector
-    if vector is not None and vector.shape == resolver.fold.items.shape[1:]:
-        return None if unchanged else state.with_vector(vector)
-    taken = resolver.taken(state.user, state)
-    if not taken.taught:
-        return None if unchanged and (before is None or before.vector is None) else state
-    # One by one: a vector must come out the same to the bit, whoever else is in the batch.
-    return state.with_vector(resolver.folded([taken])[0])
+def _folded(engine: Engine | None, pairs: Sequence[tuple[UserState | None, UserState]]) -> list[UserState | None]:
+    """States, each beside what was stored before it, with their vectors in the space of an engine.
+
+    None where all of that is stored already.
+    """
+    fold = None if engine is None else engine.resolver.fold
+    found: list[UserState | None] = []
+    unfolded = []
+    for place, (before, state) in enumerate(pairs):
+        known = before if before is not None and same_deeds(before, state) else None
+        vector = None if known is None else known.vector
+        if vector is not None and (fold is None or vector.shape != fold.items.shape[1:]):
+            vector = None
+        if vector is None and fold is not None:
+            unfolded.append(place)
+        unchanged = known is not None and known.vector is vector and same_shown(known, state)
+        found.append(None if unchanged else state if vector is None else state.with_vector(vector))
+    if engine is not None and unfolded:
+        states = [pairs[place][1] for place in unfolded]
+        taken, taught = engine.resolver.taken([state.user for state in states], states)
+        some = np.flatnonzero(taught)
+        for at, vector in zip(some.tolist(), engine.resolver.folded(taken.of_rows(some)), strict=True):
+            found[unfolded[at]] = states[at].with_vector(vector)
+    return found
 
 
 def _since(state: UserState, limits: Limits) -> UserState:
@@ -118,7 +116,7 @@ def _since(state: UserState, limits: Limits) -> UserState:
         return state
     kept = {name: getattr(state, name)[live] for name in ("recent", "weights", "times", "marks")}
     kept |= {name: getattr(state, name)[dated] for name in ("seen", "seen_times", "dropped")}
-    return joined([replace(state, vector=None, **kept)], limits)
+    return joined([[replace(state, vector=None, **kept)]], limits)[0]
 
 
 async def _linked(store: Store, wanted: Mapping[str, UserState], release: str) -> dict[str, Stored]:
@@ -139,10 +137,10 @@ def _into(*states: UserState | None) -> set[str]:
 
 def _states(stored: Mapping[str, Stored], wanted: Mapping[str, UserState], limits: Limits) -> dict[str, UserState]:
     """What is to be stored of each: what is, what is new, and what counts for them too."""
-    states = {}
-    for user, each in stored.items():
-        known = [state for state in (each.state, wanted.get(user)) if state is not None]
-        states[user] = joined(known if each.state is not None else [nothing(user), *known], limits)
+    groups = [
+        [each.state or nothing(user), *([wanted[user]] if user in wanted else [])] for user, each in stored.items()
+    ]
+    states = dict(zip(stored, joined(groups, limits), strict=True))
     sources = [user for user, state in states.items() if state.into]
     changed = True
     while changed:
@@ -151,7 +149,7 @@ def _states(stored: Mapping[str, Stored], wanted: Mapping[str, UserState], limit
         for source in sources:
             told = replace(states[source], into=(), absorbed=())
             for target in states[source].into:
-                reached = joined([states[target], told], limits)
+                (reached,) = joined([[states[target], told]], limits)
                 if not same(reached, states[target]):
                     states[target], changed = reached, True
     return states

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
-from recsys.arrays import Float32, Int32, Int64, UInt64
+from recsys.arrays import Bool, Float32, Int32, Int64, UInt64
 from recsys.folding import Fold
-from recsys.retrieval import NO_ROWS, NO_TIMES, NO_WEIGHTS, PERSONAL, RECENT, Query
+from recsys.retrieval import NO_TIMES, PERSONAL, RECENT, Query
 from recsys.stores import UserState
 from recsys.vocabulary import Vocabulary, load_mapped
 
@@ -50,10 +51,59 @@ class History:
         indptr = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=len(data.users)))])
         return cls(indptr, data.item[last[order]], weights[order], data.time[last[order]])
 
-    def of_row(self, row: int) -> Taken:
-        """What one user took."""
-        part = slice(self.indptr[row], self.indptr[row + 1])
-        return Taken(self.rows[part], self.weights[part], self.times[part])
+    def of_rows(self, users: Sequence[int] | Int32 | Int64) -> History:
+        """That of some users, by their rows; who has the row -1 did nothing."""
+        users = np.asarray(users)
+        starts = self.indptr[users]
+        counts = np.where(users < 0, 0, self.indptr[users + 1] - starts)
+        indptr = np.concatenate([[0], np.cumsum(counts)])
+        at = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], counts)
+        return History(indptr, self.rows[at], self.weights[at], self.times[at])
+
+    def with_events(self, owner: Int64, rows: Int32, weights: Float32, times: Int64) -> tuple[History, Bool]:
+        """With what happened since; and whose of it has weight, bool (q,).
+
+        ``owner``: int64 (m,), the user of each event, of an item in ``rows``, in any order. An event no later than what
+        is known of user and item is one that is known: it counts once.
+        """
+        users = len(self.indptr) - 1
+        if not len(rows):
+            return self, np.zeros(users, bool)
+        whose = np.arange(users).repeat(self.indptr[1:] - self.indptr[:-1])
+        width = 1 + max(int(rows.max()), int(self.rows.max(initial=0)))
+        told, before = owner * width + rows, whose * width + self.rows
+        # A pair of user and item is a number; those of events, each once.
+        pairs = np.sort(told)
+        pairs = pairs[np.append(True, pairs[1:] != pairs[:-1])]
+        place, at = pairs.searchsorted(told), pairs.searchsorted(before)
+        at[at == len(pairs)] = 0
+        both = (pairs[at] == before).nonzero()[0]
+        at = at[both]
+        known = np.full(len(pairs), np.iinfo(np.int64).min)
+        known[at] = self.times[both]
+        worth = np.where(times > known[place], np.maximum(weights, 0), 0)
+        taught = np.bincount(owner, worth > 0, users) > 0
+        worth = np.bincount(place, worth, len(pairs))
+        worth[at] += self.weights[both]
+        last = known.copy()
+        np.maximum.at(last, place, times)
+        moved = (last > known).nonzero()[0]
+        moved = moved[np.lexsort((-last[moved], pairs[moved] // width))]
+        stays = np.ones(len(self.rows), bool)
+        stays[both[(last > known)[at]]] = False
+        whose = np.concatenate([pairs[moved] // width, whose[stays]])
+        last = np.concatenate([last[moved], self.times[stays]])
+        order = whose.argsort(kind="stable")
+        if ((last[order][1:] > last[order][:-1]) & (whose[order][1:] == whose[order][:-1])).any():
+            # What is late stands between what is known.
+            order = np.lexsort((-last, whose))
+        history = History(
+            np.concatenate([[0], np.bincount(whose, minlength=users).cumsum()]),
+            np.concatenate([(pairs[moved] % width).astype(np.int32), self.rows[stays]])[order],
+            np.concatenate([worth[moved].astype(np.float32), self.weights[stays]])[order],
+            last[order],
+        )
+        return history, taught
 
     def save(self, folder: Path) -> None:
         """Write the four arrays into ``folder``."""
@@ -84,14 +134,15 @@ class Users:
         """What the release knows of the users in ``rows``, as a store would hold it."""
         keys = self.items.row_keys
         for row, user in zip(rows, self.ids.ids(np.asarray(rows, np.int32)), strict=True):
-            taken = self.history.of_row(int(row))
-            seen = keys[taken.rows]
+            taken = slice(self.history.indptr[row], self.history.indptr[row + 1])
+            recent = slice(taken.start, min(taken.stop, taken.start + self.recent))
+            seen = keys[self.history.rows[taken]]
             yield UserState(
                 user=user,
                 vector=None if self.vectors is None else self.vectors[row],
                 recent=seen[: self.recent],
-                weights=taken.weights[: self.recent],
-                times=taken.times[: self.recent],
+                weights=self.history.weights[recent],
+                times=self.history.times[recent],
                 seen=seen,
             )
 
@@ -100,55 +151,6 @@ class Users:
         rows = self.ids.rows(users)
         known = iter(self.states(rows[rows >= 0]))
         return [next(known) if row >= 0 else None for row in rows]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Taken:
-    """The distinct items of one user, newest first: ``rows`` int32, ``weights`` float32, ``times`` int64, all (s,).
-
-    ``taught``: whether something of weight is among them that the release does not know of.
-    """
-
-    rows: Int32
-    weights: Float32
-    times: Int64
-    taught: bool = False
-
-    def with_events(self, rows: Int32, weights: Float32, times: Int64) -> Taken:
-        """With what happened since, m events of items that the release knows, in any order.
-
-        An event no later than what the release knows of user and item is one that it was trained on: it counts once.
-        """
-        if not len(rows):
-            return self
-        items = np.sort(rows)
-        items = items[np.append(True, items[1:] != items[:-1])]
-        place, at = items.searchsorted(rows), items.searchsorted(self.rows)
-        at[at == len(items)] = 0
-        both = np.flatnonzero(items[at] == self.rows)
-        known = np.full(len(items), np.iinfo(np.int64).min)
-        known[at[both]] = self.times[both]
-        fresh = times > known[place]
-        if not fresh.any():
-            return self
-        told = np.where(fresh, np.maximum(weights, 0), 0)
-        worth = np.bincount(place, told, len(items))
-        worth[at[both]] += self.weights[both]
-        last, in_time = known.copy(), np.argsort(times, kind="stable")
-        in_time = in_time[fresh[in_time]]
-        last[place[in_time]] = times[in_time]
-        moved = np.flatnonzero(last > known)
-        moved = moved[np.argsort(-last[moved], kind="stable")]
-        stays = np.ones(len(self.rows), bool)
-        stays[both[last[at[both]] > known[at[both]]]] = False
-        new_rows: Int32 = np.concatenate([items[moved], self.rows[stays]])
-        new_weights: Float32 = np.concatenate([worth[moved].astype(np.float32), self.weights[stays]])
-        new_times: Int64 = np.concatenate([last[moved], self.times[stays]])
-        if len(self.times) and last[moved[-1]] < self.times[0]:
-            # What is late stands between what is known.
-            order = np.argsort(-new_times, kind="stable")
-            new_rows, new_weights, new_times = new_rows[order], new_weights[order], new_times[order]
-        return Taken(new_rows, new_weights, new_times, taught=self.taught or bool(told.any()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,36 +180,52 @@ class Resolver:
         query = Query(now=now, seen=seen, recent=recent, weights=weights[known], level=RECENT, interests=interests)
         if not (query.weights > 0).any():
             return query
-        return replace(query, vector=self.folded([Taken(recent, query.weights, NO_TIMES)])[0])
+        alone = np.array([0, len(recent)])
+        return replace(query, vector=self.folded(History(alone, recent, query.weights, NO_TIMES))[0])
 
-    def taken(self, user: str, state: UserState | None) -> Taken:
-        """Everything that a user took, by the release and by their state."""
-        return self._taken(int(self.users.ids.rows([user])[0]), state)
+    def taken(self, users: Sequence[str], states: Sequence[UserState | None]) -> tuple[History, Bool]:
+        """Everything that q users took, by the release and by their states; and of whom these have something of weight.
 
-    def folded(self, taken: Sequence[Taken]) -> Sequence[Float32 | None]:
-        """The vectors of q users, each float32 (d,), by everything they took; of none where no vectors were learned."""
+        Both as :meth:`History.with_events` gives them.
+        """
+        return self._taken(self.users.ids.rows(users), states)
+
+    def folded(self, history: History) -> list[Float32 | None]:
+        """The vector of each user of a history, float32 (d,), by everything in it; None where none were learned.
+
+        One by one: a vector comes out the same to the bit, whoever else is there.
+        """
         if self.fold is None:
-            return [None] * len(taken)
-        indptr = np.concatenate([[0], np.cumsum([len(each.rows) for each in taken])]).astype(np.int64)
-        rows = np.concatenate([NO_ROWS, *(each.rows for each in taken)])
-        return list(self.fold.fold(indptr, rows, np.concatenate([NO_WEIGHTS, *(each.weights for each in taken)])))
+            return [None] * (len(history.indptr) - 1)
+        parts = [slice(*bounds) for bounds in pairwise(history.indptr.tolist())]
+        alone = [np.array([0, part.stop - part.start]) for part in parts]
+        return [
+            self.fold.fold(indptr, history.rows[part], history.weights[part])[0]
+            for indptr, part in zip(alone, parts, strict=True)
+        ]
 
-    def _taken(self, row: int, state: UserState | None) -> Taken:
-        base = NOTHING if row < 0 else self.users.history.of_row(row)
-        if state is None or not len(state.recent):
-            return base
-        rows = self.items.rows_of_keys(state.recent)
-        known = rows >= 0
-        return base.with_events(rows[known], state.weights[known], state.times[known])
+    def _taken(self, rows: Int32, states: Sequence[UserState | None]) -> tuple[History, Bool]:
+        base = self.users.history.of_rows(rows)
+        owners = [owner for owner, state in enumerate(states) if state is not None and len(state.recent)]
+        if not owners:
+            return base, np.zeros(len(rows), bool)
+        some = [state for state in states if state is not None and len(state.recent)]
+        owner = np.repeat(owners, [len(state.recent) for state in some])
+        items = self.items.rows_of_keys(np.concatenate([state.recent for state in some]))
+        known = items >= 0
+        weights, times = (
+            np.concatenate([getattr(state, name) for state in some])[known] for name in ("weights", "times")
+        )
+        return base.with_events(owner[known], items[known], weights, times)
 
     def _query(self, user: str, row: int, state: UserState | None, now: datetime) -> Query:
-        taken = self._taken(row, state)
+        taken, taught = self._taken(np.array([row], np.int32), [state])
         recent = slice(self.users.recent)
         said: dict[str, Any] = {} if state is None else self._said(taken, state)
         return Query(
             now=now,
             user=user,
-            vector=self._vector(row, taken, state),
+            vector=self._vector(row, taken, bool(taught[0]), state),
             recent=taken.rows[recent],
             weights=taken.weights[recent],
             times=taken.times[recent],
@@ -217,19 +235,19 @@ class Resolver:
             **{"seen": taken.rows, **said},
         )
 
-    def _vector(self, row: int, taken: Taken, state: UserState | None) -> Float32 | None:
+    def _vector(self, row: int, taken: History, taught: bool, state: UserState | None) -> Float32 | None:
         """The vector by everything that was taken: learned, folded in before, or folded in now."""
-        if self.fold is None or not (taken.taught or row >= 0):
+        if self.fold is None or not (taught or row >= 0):
             return None
-        if not taken.taught and self.users.vectors is not None:
+        if not taught and self.users.vectors is not None:
             learned: Float32 = self.users.vectors[row]
             return learned
         if state is not None and state.vector is not None and state.vector.shape == self.fold.items.shape[1:]:
             return state.vector
         # Nobody has folded this very state into this release's space yet: the same, a little later.
-        return self.folded([taken])[0]
+        return self.folded(taken)[0]
 
-    def _said(self, taken: Taken, state: UserState) -> dict[str, Any]:
+    def _said(self, taken: History, state: UserState) -> dict[str, Any]:
         """What a state tells besides what was taken, by the names of a query; everything that was taken is seen too."""
         said: dict[str, Any] = {"interests": state.interests}
         if len(state.seen):
@@ -244,10 +262,6 @@ class Resolver:
     def _rows(self, keys: UInt64) -> Int32:
         rows = self.items.rows_of_keys(keys)
         return rows[rows >= 0]
-
-
-NOTHING = Taken(NO_ROWS, NO_WEIGHTS, NO_TIMES)
-"""What somebody took of whom the release knows nothing."""
 
 
 def fold_all(history: History, fold: Fold) -> Float32:

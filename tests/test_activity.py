@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.activity import LINKS, Limits, joined, nothing, same
+from recsys import activity
+from recsys.activity import LINKS, Limits, nothing, same
 from recsys.stores import codec
 from recsys.testing.stores import user_state, user_states
 
@@ -15,6 +16,11 @@ LIMITS = Limits(recent=4, seen=6, shown=3)
 # Few different values, so that items, marks and times meet in every way.
 EVENTS = st.tuples(st.integers(1, 5), st.integers(0, 6), st.sampled_from([-1.0, 0.0, 1.0, 2.5]), st.integers(0, 7))
 SHOWN = st.tuples(st.integers(1, 5), st.integers(0, 6), st.integers(0, 3))
+
+
+def joined(states, limits):
+    """What one user's states are together."""
+    return activity.joined([states], limits)[0]
 
 
 def state(events=(), shown=(), into=()):
@@ -71,6 +77,18 @@ def test_joining_is_associative_and_idempotent(parts):
     left, right = of(of(a, b), c), of(a, of(b, c))
     assert codec.written(left) == codec.written(right)
     assert same(of(left, left, a), left)
+
+
+@given(st.lists(st.lists(PARTS, max_size=4), max_size=5), st.data())
+def test_a_batch_of_users_is_its_users_one_by_one(groups, data):
+    groups = [[nothing(f"u{n}"), *group] for n, group in enumerate(groups)]
+    alone = [joined(group, LIMITS) for group in groups]
+    assert list(map(codec.written, activity.joined(groups, LIMITS))) == list(map(codec.written, alone))
+    # And so it is where what came from here is joined with more.
+    again = [[found, *data.draw(st.lists(PARTS, max_size=2))] for found in alone]
+    assert list(map(codec.written, activity.joined(again, LIMITS))) == [
+        codec.written(joined(group, LIMITS)) for group in again
+    ]
 
 
 @given(user_states())

@@ -85,6 +85,16 @@ def test_few_items_and_many_weak_ones_and_strong_ones_solve_the_same_equations(f
     assert one(LeastSquares.of(fold.items, rule), rows, weights) == pytest.approx(wanted, rel=1e-4, abs=1e-5)
 
 
+def test_a_new_item_that_weighs_less_than_the_unobserved_solves_the_same_equations(fold):
+    """The Gram matrix lacks it, so that what is solved is not positive definite."""
+    new = np.full((1, 6), 20, np.float32)
+    grown = fold.replaced({"items": np.vstack([fold.items, new])})
+    y = fold.items.astype(np.float64)
+    left = y.T @ y + (3 * 0.1 - 1) * new.T @ new + 0.5 * np.eye(6)
+    assert np.linalg.eigvalsh(left).min() < 0
+    assert one(grown, [30], [0.1]) == pytest.approx(np.linalg.solve(left, 3 * 0.1 * new[0]), rel=1e-4)
+
+
 def test_users_of_very_different_lengths_come_out_in_their_order(fold):
     rng = np.random.default_rng(3)
     lengths = rng.permutation([0, 1, 1, 2, 5, 9, 30, 200, 3, 0])

@@ -84,8 +84,8 @@ def test_what_happens_is_in_the_next_list(engine, streaming, now):
         after = engine.recommenders["home"].recommend([query], 10).candidates.rows[0]
         assert not {int(listed_[0]), int(listed_[1])} & set(after.tolist())
         assert query.dismissed.tolist() == [int(listed_[1])]
-        taken = engine.resolver.taken("196", state)
-        assert np.array_equal(state.vector, engine.resolver.folded([taken])[0])
+        taken, _ = engine.resolver.taken(["196"], [state])
+        assert np.array_equal(state.vector, engine.resolver.folded(taken)[0])
         assert not np.array_equal(state.vector, before.vector)
         assert (applier.counted.records, applier.counted.events) == (2, 2)
 
@@ -271,8 +271,8 @@ def test_a_release_that_is_published_in_the_middle_leaves_what_a_clean_replay_ov
         await new.apply(told[140:])
         await old.apply(told[150:160])
         for state in await store.get(USERS, other.id):
-            taken = other.resolver.taken(state.user, state)
-            assert state.vector is None or np.array_equal(state.vector, other.resolver.folded([taken])[0])
+            taken, _ = other.resolver.taken([state.user], [state])
+            assert state.vector is None or np.array_equal(state.vector, other.resolver.folded(taken)[0])
         await refresh(store, other, listed(await store.active(0)), limits_of(streaming))
         return bytes_of(store, other.id)
 

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from index import load
 from recsys.assembly import assemble
@@ -12,6 +14,7 @@ from recsys.errors import ReleaseDamaged
 from recsys.pipeline import Line, Surface
 from recsys.releases import ReleaseStore
 from recsys.retrieval import Query
+from recsys.users import History
 from recsys.vocabulary import keys_of
 
 
@@ -79,7 +82,7 @@ def since(state, items, weights, times):
 
 
 def test_what_happened_since_is_folded_in_with_all_that_the_release_knows(engine, state, now):
-    history = engine.users.history.of_row(int(engine.users.ids.rows(["196"])[0]))
+    history = engine.users.history.of_rows(engine.users.ids.rows(["196"]))
     last, new = int(history.times[0]), ["50", "181"]
     assert not set(engine.items.rows(new).tolist()) & set(history.rows.tolist())
     known = engine.items.ids(history.rows[3:4])[0]
@@ -96,7 +99,7 @@ def test_what_happened_since_is_folded_in_with_all_that_the_release_knows(engine
 
 
 def test_an_event_that_the_release_knows_of_is_not_counted_again_and_a_later_one_is(engine, state, now):
-    history = engine.users.history.of_row(int(engine.users.ids.rows(["196"])[0]))
+    history = engine.users.history.of_rows(engine.users.ids.rows(["196"]))
     (item,), at = engine.items.ids(history.rows[:1]), int(history.times[0])
     alone = engine.resolver.known("196", None, now)
     again = engine.resolver.known("196", since(state, [item], [5], [at]), now)
@@ -105,6 +108,49 @@ def test_an_event_that_the_release_knows_of_is_not_counted_again_and_a_later_one
     later = engine.resolver.known("196", since(state, [item, item], [5, 5], [at + 1, at - 1]), now)
     assert later.weights[0] == alone.weights[0] + 5
     assert later.seen.tolist() == alone.seen.tolist()
+
+
+EVENTS = st.lists(st.tuples(st.integers(0, 5), st.sampled_from([-1.0, 0.0, 1.0, 2.5]), st.integers(0, 9)), max_size=6)
+
+
+@given(st.lists(st.tuples(EVENTS, EVENTS), min_size=1, max_size=5), st.randoms())
+def test_histories_go_on_as_a_plain_reading_of_each_says(users, random):
+    """Against dictionaries and sorting: item → weight and time, the newest first, what is new first of one second."""
+    known = [{row: (max(weight, 0.5), time) for row, weight, time in before} for before, _ in users]
+    taken = [sorted(each.items(), key=lambda told: -told[1][1]) for each in known]
+    history = History(
+        np.cumsum([0, *map(len, taken)]),
+        np.array([row for each in taken for row, _ in each], np.int32),
+        np.array([weight for each in taken for _, (weight, _) in each], np.float32),
+        np.array([time for each in taken for _, (_, time) in each], np.int64),
+    )
+    events = [(user, *event) for user, (_, since) in enumerate(users) for event in since]
+    random.shuffle(events)
+    owner, rows, weights, times = (np.array(column) for column in zip(*events, strict=True)) if events else [
+        np.zeros(0, np.int64) for _ in range(4)
+    ]  # fmt: skip
+    found, taught = history.with_events(owner, rows.astype(np.int32), weights.astype(np.float32), times)
+    for user, (_, since) in enumerate(users):
+        fresh = [event for event in since if event[2] > known[user].get(event[0], (0, -1))[1]]
+        moved = {}
+        for row, weight, time in fresh:
+            worth, last = moved.get(row, known[user].get(row, (0.0, -1)))
+            moved[row] = (worth + max(weight, 0), max(last, time))
+        stay = [told for told in taken[user] if told[0] not in moved]
+        wanted = sorted([*sorted(moved.items()), *stay], key=lambda told: -told[1][1])
+        alone = found.of_rows([user])
+        columns = zip(alone.rows.tolist(), alone.weights.tolist(), alone.times.tolist(), strict=True)
+        assert [(row, (weight, time)) for row, weight, time in columns] == wanted
+        assert taught[user] == any(weight > 0 for _, weight, _ in fresh)
+    assert found.of_rows([-1]).rows.tolist() == []
+
+
+def test_a_vector_is_the_same_to_the_bit_whoever_else_is_there(engine):
+    history = engine.users.history
+    some = np.random.default_rng(0).permutation(len(engine.users.ids))[:40]
+    together = engine.resolver.folded(history.of_rows(some))
+    for user, vector in zip(some, together, strict=True):
+        assert vector.tobytes() == engine.resolver.folded(history.of_rows([user]))[0].tobytes()
 
 
 def test_a_vector_that_was_folded_before_is_taken_and_one_of_another_width_is_not(engine, state, now):
