@@ -130,8 +130,8 @@ class LeastSquares:
         curvature = confidence - self.rule.unobserved if self.rule.exclusive else confidence
         left, target = self._left + (y.T * curvature) @ y, confidence @ y
         left.ravel()[:: len(left) + 1] += self.rule.ridge(np.array([len(rows)]), len(self.items))
-        # Cholesky takes half of what LU does. An item that the Gram matrix lacks and that weighs less than the unobserved
-        # may leave the matrix indefinite.
+        # Cholesky takes half of what LU does. An item that the Gram matrix lacks and that weighs less than the
+        # unobserved may leave the matrix indefinite.
         _, solved, failed = dposv(left.T, target, lower=True)
         return np.asarray(np.linalg.solve(left, target) if failed else solved, np.float32)
 
