@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from recsys.activity import nothing
 from recsys.assembly import Engine
 from recsys.barred import Barred
 from recsys.errors import LogError, StoreError, unknown_choice
@@ -23,7 +22,7 @@ from recsys.logs import Entry, EventLog
 from recsys.logs.records import Declared, Described, Event, Merged, Record, Shown, mark_of, stamp_of
 from recsys.sections import USUAL_KINDS, Kind
 from recsys.settings import Settings
-from recsys.states import join, limits_of
+from recsys.states import New, join, limits_of
 from recsys.stores import ItemChange, Store, UserState
 from recsys.trends import Trends
 from recsys.vocabulary import keys_of
@@ -37,7 +36,7 @@ REST = 0.2
 """Seconds before what could not be written is tried again."""
 CHUNK = 2000
 """Records that a rebuild applies at once."""
-TOGETHER = 100
+TOGETHER = 200
 """Users whose states are read and written at once."""
 WEIGHTS = 10_000
 """Values of events whose weights are remembered."""
@@ -70,23 +69,36 @@ class _Deeds:
     into: set[str] = field(default_factory=set)
     absorbed: set[str] = field(default_factory=set)
 
-    def state(self, user: str) -> UserState:
-        empty = nothing(user)
-        put = [(item, each) for each in self.shown for item in each.items]
-        return UserState(
+
+def _parts(deeds: Mapping[str, _Deeds]) -> dict[str, UserState]:
+    """What is said of each user, as a state of nothing else."""
+    told = [each for deed in deeds.values() for each in deed.events]
+    put = [(item, each) for deed in deeds.values() for each in deed.shown for item in each.items]
+    keys, shown = keys_of([event.item for event, _ in told]), keys_of([item for item, _ in put])
+    weights = np.array([weight for _, weight in told], np.float32)
+    times = np.array([event.time for event, _ in told], np.int64)
+    marks = np.array([mark_of(event.id) for event, _ in told], np.uint32)
+    shown_times = np.array([each.time for _, each in put], np.int64)
+    shown_marks = np.array([mark_of(each.id) for _, each in put], np.uint32)
+    parts, event, item = {}, 0, 0
+    for user, deed in deeds.items():
+        events = slice(event, event := event + len(deed.events))
+        items = slice(item, item := item + sum(len(each.items) for each in deed.shown))
+        parts[user] = UserState(
             user,
             None,
-            recent=keys_of([event.item for event, _ in self.events]),
-            weights=np.array([weight for _, weight in self.events], np.float32),
-            times=np.array([event.time for event, _ in self.events], np.int64),
-            marks=np.array([mark_of(event.id) for event, _ in self.events], np.uint32),
-            seen=empty.seen,
-            shown=keys_of([item for item, _ in put]) if put else empty.shown,
-            shown_times=np.array([each.time for _, each in put], np.int64) if put else empty.shown_times,
-            shown_marks=np.array([mark_of(each.id) for _, each in put], np.uint32) if put else empty.shown_marks,
-            into=tuple(self.into),
-            absorbed=tuple(self.absorbed),
+            recent=keys[events],
+            weights=weights[events],
+            times=times[events],
+            marks=marks[events],
+            seen=keys[:0],
+            shown=shown[items],
+            shown_times=shown_times[items],
+            shown_marks=shown_marks[items],
+            into=tuple(deed.into),
+            absorbed=tuple(deed.absorbed),
         )
+    return parts
 
 
 class Applier:
@@ -126,13 +138,8 @@ class Applier:
                 case Described():
                     change = ItemChange(record.item, record.description, stamp_of(record))
                     await self._store.change_items([change])
-        parts = {user: deed.state(user) for user, deed in deeds.items()}
-        engine = self._current()
-        users, new = list(parts), dict[str, frozenset[tuple[int, int]]]()
-        for start in range(0, len(users), TOGETHER):
-            # A part at a time, so that requests that this process may answer too have a turn between.
-            some = {user: parts[user] for user in users[start : start + TOGETHER]}
-            new |= await join(self._store, engine, some, self._limits)
+        parts = _parts(deeds)
+        engine, new = self._current(), await self._joined(parts)
         if engine is not None and deeds:
             keys = np.concatenate([part.recent for part in parts.values()])
             self.counted.unknown += int((engine.items.rows_of_keys(keys) < 0).sum())
@@ -146,6 +153,18 @@ class Applier:
             self.counted.repeated += len(deed.events) - len(told)
         await self._trends.count(self._store, fresh)
         self.counted.records += len(records)
+
+    async def _joined(self, parts: Mapping[str, UserState]) -> New:
+        """What of ``parts`` was not known, once the store knows it."""
+        engine, users, new = self._current(), list(parts), dict[str, frozenset[tuple[int, int]]]()
+        some = [users[start : start + TOGETHER] for start in range(0, len(users), TOGETHER)]
+        joins = [join(self._store, engine, {user: parts[user] for user in each}, self._limits) for each in some]
+        # Side by side: while the store is waited for, others are folded. All are done when one has failed.
+        for found in await asyncio.gather(*joins, return_exceptions=True):
+            if isinstance(found, BaseException):
+                raise found
+            new |= found
+        return new
 
     def _remembered(self, records: Sequence[Record]) -> Sequence[Record]:
         """Records but those of users who were erased since; a reader may have had them in hand."""

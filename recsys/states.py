@@ -157,10 +157,12 @@ def _states(stored: Mapping[str, Stored], wanted: Mapping[str, UserState], limit
 
 def _new(part: UserState, before: UserState | None, limits: Limits) -> frozenset[tuple[int, int]]:
     """The events that nobody has told before; of one older than all that are kept nobody can tell, so it is none."""
-    pairs = zip(part.recent.tolist(), part.marks.tolist(), strict=True)
+    marks = part.marks.tolist()
+    pairs = list(zip(part.recent.tolist(), marks, strict=True))
     if before is None:
         return frozenset(pairs)
-    known = set(zip(before.recent.tolist(), before.marks.tolist(), strict=True))
+    there = before.marks.tolist()
+    known = () if set(there).isdisjoint(marks) else set(zip(before.recent.tolist(), there, strict=True))
     oldest = before.times[-1] if len(before.times) >= limits.recent else np.iinfo(np.int64).min
     return frozenset(
         pair for pair, time in zip(pairs, part.times.tolist(), strict=True) if time > oldest and pair not in known

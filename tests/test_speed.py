@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 import index
 from index.growing import Growing
 from recsys.assembly import assemble
+from recsys.errors import StoreError
 from recsys.logs import open_log
 from recsys.logs.records import Declared, Described, Event, Merged, Shown
 from recsys.releases import ReleaseStore
 from recsys.settings import Settings
-from recsys.speed import GROUP, Applier, SpeedLayer, rebuild
+from recsys.speed import GROUP, TOGETHER, Applier, SpeedLayer, rebuild
 from recsys.states import limits_of, listed, refresh
 from recsys.stores.memory import MemoryStore
 from recsys.trends import Trends
@@ -241,6 +242,21 @@ def test_a_damaged_state_costs_its_user_alone(engine, streaming):
 
     others = [record for record in told if record.user != "405"]
     assert asyncio.run(story()) == replayed(others, engine, streaming)
+
+
+def test_more_users_than_are_joined_at_once_leave_what_one_by_one_leaves(engine, streaming):
+    """Also where two ids that become one are far apart; and where one part fails, the others are there in full."""
+    told = [Event(f"e{n}", NOW + n, f"u{n}", str(n % 60 + 1), "play") for n in range(2 * TOGETHER + 50)]
+    told.append(Merged("m", NOW, "u0", f"u{2 * TOGETHER}"))
+    wanted = MemoryStore()
+    for record in told:
+        asyncio.run(Applier(wanted, lambda: engine, streaming).apply([record]))
+    assert replayed(told, engine, streaming) == bytes_of(wanted, engine.id)
+    damaged = MemoryStore()
+    damaged._states["u1"] = b"garbage"
+    with pytest.raises(StoreError, match="state of user 'u1' was not written by this program"):
+        asyncio.run(Applier(damaged, lambda: engine, streaming).apply(told))
+    assert set(damaged._vectors[engine.id]) >= {f"u{n}" for n in range(TOGETHER, 2 * TOGETHER + 50)}
 
 
 def test_without_a_release_states_are_kept_and_folded_when_there_is_one(engine, streaming):
