@@ -15,6 +15,9 @@ setup: $(VENV)/.dev  ## virtual environment with everything that developing need
 demo: $(VENV)/.demo  ## train on MovieLens 100K, publish, serve; ARGS=--once asks a few lists and stops
 	$(BIN)/recsys demo $(ARGS)
 
+# Each core has a worker already: threads of BLAS and OpenMP that spin for one another would make them wait for it.
+test: export OPENBLAS_NUM_THREADS = 1
+test: export OMP_WAIT_POLICY = PASSIVE
 test: $(VENV)/.dev  ## all tests with branch coverage; ARGS=tests/test_api.py for some
 	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term $(ARGS)
 
