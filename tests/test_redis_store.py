@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from hypothesis import given
@@ -30,16 +30,20 @@ def server(tmp_path_factory):
 
 
 def outcomes(answer, *calls, timeout_ms=60, login=""):
-    """What each call gives on one store whose server answers everything with ``answer``."""
+    """What each call gives on one store whose server answers everything with ``answer``, and how often it connected.
+
+    ``answer`` may be a function of the connection's number.
+    """
 
     async def accepted(reader, writer):
-        connections.append(writer)
-        while await reader.read(10_000):
-            writer.write(answer)
+        said = answer(len(connections)) if callable(answer) else answer
+        connections.append(asyncio.current_task())
+        with suppress(ConnectionError):
+            while await reader.read(10_000):
+                writer.write(said)
         writer.close()
-        await writer.wait_closed()
-        if all(writer.is_closing() for writer in connections):
-            closed.set()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
     async def story():
         server = await asyncio.start_server(accepted, "127.0.0.1", 0)
@@ -52,11 +56,11 @@ def outcomes(answer, *calls, timeout_ms=60, login=""):
                         found.append(await call(store))
                     except StoreError as error:
                         found.append(str(error))
-            await closed.wait()
+            await asyncio.sleep(0.05)  # what has connected is accepted by now
+            await asyncio.wait(connections)
         return found
 
     connections = []
-    closed = asyncio.Event()
     return asyncio.run(story()), len(connections)
 
 
@@ -261,3 +265,30 @@ def test_a_breaker_closes_when_the_probe_succeeds():
     assert breaker.allows()
     breaker.succeeded()
     assert [breaker.allows() for _ in range(3)] == [True, True, True]
+
+
+def test_questions_of_many_requests_go_over_one_connection_and_each_gets_its_own_answer(server):
+    async def asked(store):
+        users = [f"u{n}" for n in range(200)]
+        before = (await store._server.client.info("clients"))["connected_clients"]
+        found = await asyncio.gather(*(store.get([user], "r1") for user in users))
+        assert [state.user for (state,) in found] == users
+        assert (await store._server.client.info("clients"))["connected_clients"] == before + 1
+
+    with opened(server.state) as (run, store):
+        run(store.put([user_state(f"u{n}") for n in range(200)], "r1"))
+        run(asked(store))
+
+
+def test_a_connection_over_which_nothing_comes_any_more_is_replaced():
+    answers = b"*4\r\n" + 4 * b"$-1\r\n"
+    (first, second, third), connections = outcomes(lambda number: answers if number else b"", get, rested, get)
+    assert "did not answer within 60 ms" in first
+    assert (second, third) == ([None], [None])
+    assert connections == 2
+
+
+async def rested(store):
+    """Ask once the breaker lets one through again."""
+    await asyncio.sleep(0.3)
+    return await get(store)

@@ -57,7 +57,8 @@ class RedisStore(RedisItems):
         """The states of ``users``, in their order, with vectors of ``release``: one MGET."""
         if not users:
             return []
-        stored = self._checked(await self._server.soon(self._server.client.mget, _keys(users, release)), len(users))
+        command = (b"MGET", *_keys(users, release))
+        stored = self._checked(await self._server.soon(self._server.line.ask, command), len(users))
         return [codec.decode(user, *values) for user, values in zip(users, stored, strict=True)]
 
     async def load(self, users: Sequence[str], release: str) -> list[Stored]:
@@ -223,9 +224,11 @@ async def opened(state: State) -> AsyncIterator[Store]:
     if state.url is None:
         raise ValueError("state.url is None: that is the embedded store")
     client = connection.client(state.url, "state.url")
+    server = Server(client, connection.safe_address(state.url), state.timeout_ms / 1000, Breaker(REST))
     try:
-        yield RedisStore(Server(client, connection.safe_address(state.url), state.timeout_ms / 1000, Breaker(REST)))
+        yield RedisStore(server)
     finally:
+        server.line.close()
         await client.aclose()
 
 
