@@ -45,7 +45,7 @@ FUNCTIONS = {
 class MockCluster:
     """A broker inside librdkafka, which clients reach over TCP; it makes no topics when it is asked to."""
 
-    def __init__(self, *topics):
+    def __init__(self):
         folder = Path(confluent_kafka.__file__).parent.parent / "confluent_kafka.libs"
         library = ctypes.CDLL(str(next(folder.glob("librdkafka-*.so*"))))
         for name, (result, arguments) in FUNCTIONS.items():
@@ -56,8 +56,11 @@ class MockCluster:
         self._cluster = library.rd_kafka_mock_cluster_new(self._client, 1)
         library.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, 0)
         self.address = library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
-        for topic, partitions in topics:
-            assert library.rd_kafka_mock_topic_create(self._cluster, topic.encode(), partitions, 1) == 0
+
+    def create(self, topic):
+        """A topic with all that the group ``g`` may ask for beside it."""
+        for name, partitions in ((topic, 4), (f"{topic}.erased", 1), (f"{topic}.dead.g", 1)):
+            assert self._library.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1) == 0
 
     def stop(self):
         assert self._library.rd_kafka_mock_broker_set_down(self._cluster, 1) == 0
@@ -70,17 +73,26 @@ class MockCluster:
         self._library.rd_kafka_destroy(self._client)
 
 
-def of(address, claim_seconds=30.0, topic="events"):
+def of(address, topic, claim_seconds=30.0):
     return Settings.model_validate(
         {"log": {"url": f"kafka://{address}/{topic}?{QUICK}", "claim_seconds": claim_seconds}}
     )
 
 
-@pytest.fixture
-def mock():
-    cluster = MockCluster(("events", 4), ("events.erased", 1), ("events.dead.g", 1))
+@pytest.fixture(scope="module")
+def cluster():
+    """One for all: some take a second to come up."""
+    cluster = MockCluster()
     yield cluster
     cluster.close()
+
+
+@pytest.fixture
+def mock(cluster, topic):
+    """The cluster, running, with a topic of the test's own."""
+    cluster.start()
+    cluster.create(topic)
+    return cluster
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +128,8 @@ class TestMock(EventLogContract):
     hands_over = True
 
     @pytest.fixture
-    def open_log(self, mock):
-        return lambda claim_seconds=30.0: open_log(of(mock.address, claim_seconds))
+    def open_log(self, mock, topic):
+        return lambda claim_seconds=30.0: open_log(of(mock.address, topic, claim_seconds))
 
     # it deletes nothing, see below
     test_trim_lets_go_only_of_what_all_have_acknowledged = None
@@ -130,7 +142,7 @@ class TestBroker(EventLogContract):
 
     @pytest.fixture
     def open_log(self, broker, topic):
-        return lambda claim_seconds=30.0: open_log(of(broker, claim_seconds, topic))
+        return lambda claim_seconds=30.0: open_log(of(broker, topic, claim_seconds))
 
     test_trim_lets_go_only_of_what_all_have_acknowledged = None
     test_status_tells_how_far_a_group_has_come = None
@@ -138,7 +150,7 @@ class TestBroker(EventLogContract):
 
 @pytest.fixture
 def topic(request):
-    """One of the test's own, as the broker is shared."""
+    """One of the test's own, as brokers are shared."""
     return re.sub("[^a-zA-Z0-9]", "-", request.node.name)
 
 
@@ -154,7 +166,7 @@ def committed(address, topic, group):
 
 def test_what_is_committed_is_what_is_acknowledged_without_a_gap(broker, topic):
     async def story():
-        async with open_log(of(broker, topic=topic)) as log:
+        async with open_log(of(broker, topic)) as log:
             await log.append([event(number) for number in range(6)])
             found = await taken(log, "g", 6, acknowledge=False)
             (partition,) = {int(entry.position.split(":")[0]) for entry in found}
@@ -169,7 +181,7 @@ def test_what_is_committed_is_what_is_acknowledged_without_a_gap(broker, topic):
 
 def test_a_user_is_in_one_partition_and_users_are_in_several(broker, topic):
     async def story():
-        async with open_log(of(broker, topic=topic)) as log:
+        async with open_log(of(broker, topic)) as log:
             return await log.append([event(number, f"user {number % 20}") for number in range(100)])
 
     partitions = [position.split(":")[0] for position in asyncio.run(story())]
@@ -177,9 +189,9 @@ def test_a_user_is_in_one_partition_and_users_are_in_several(broker, topic):
     assert len(set(partitions)) == 4
 
 
-def test_a_broker_that_is_restarted_loses_nothing_and_doubles_nothing(mock):
+def test_a_broker_that_is_restarted_loses_nothing_and_doubles_nothing(mock, topic):
     async def story():
-        async with open_log(of(mock.address)) as log:
+        async with open_log(of(mock.address, topic)) as log:
             records = [event(number, f"user {number % 7}") for number in range(300)]
             await log.append(records[:100])
             found = await taken(log, "g", 50)
@@ -204,9 +216,9 @@ def test_a_broker_that_is_restarted_loses_nothing_and_doubles_nothing(mock):
     asyncio.run(story())
 
 
-def test_a_broker_that_does_not_come_back_is_said_so(mock, monkeypatch):
+def test_a_broker_that_does_not_come_back_is_said_so(mock, topic, monkeypatch):
     monkeypatch.setattr(kafka, "TIMEOUT", 1.0)
-    settings = Settings.model_validate({"log": {"url": f"kafka://{mock.address}/events?delivery.timeout.ms=1500"}})
+    settings = Settings.model_validate({"log": {"url": f"kafka://{mock.address}/{topic}?delivery.timeout.ms=1500"}})
 
     async def story():
         async with open_log(settings) as log:
@@ -224,12 +236,12 @@ def test_a_broker_that_does_not_come_back_is_said_so(mock, monkeypatch):
         asyncio.run(story())
 
 
-def test_only_what_all_groups_have_committed_is_asked_to_be_deleted(mock, monkeypatch):
+def test_only_what_all_groups_have_committed_is_asked_to_be_deleted(mock, topic, monkeypatch):
     asked = []
     monkeypatch.setattr(kafka.KafkaLog, "_delete", lambda _, until: asked.append(until))
 
     async def story():
-        async with open_log(of(mock.address)) as log:
+        async with open_log(of(mock.address, topic)) as log:
             positions = await log.append([event(number) for number in range(10)])
             (partition,) = {int(position.split(":")[0]) for position in positions}
             assert await log.trim([]) == await log.trim(["fast", "slow"]) == 0
@@ -247,9 +259,9 @@ def test_only_what_all_groups_have_committed_is_asked_to_be_deleted(mock, monkey
     assert asked == [{partition: 3}, {partition: 6}]
 
 
-def test_what_one_process_erased_no_other_gives_any_more(mock):
+def test_what_one_process_erased_no_other_gives_any_more(mock, topic):
     async def story():
-        async with open_log(of(mock.address)) as one, open_log(of(mock.address)) as other:
+        async with open_log(of(mock.address, topic)) as one, open_log(of(mock.address, topic)) as other:
             await one.append([event(1, "ann"), event(2, "bob"), event(3, "ann")])
             held = await taken(other, "g", 1, acknowledge=False)
             assert await one.erase("ann") == 2
@@ -281,7 +293,7 @@ asyncio.run(main())
 
 
 def test_whatever_was_accepted_outlives_a_writer_that_is_killed(broker, topic):
-    settings = of(broker, topic=topic)
+    settings = of(broker, topic)
     command = [sys.executable, "-c", APPENDER, settings.model_dump_json()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         heard = [child.stdout.readline() for _ in range(60)]
