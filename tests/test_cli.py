@@ -104,9 +104,9 @@ def test_the_demo_trains_serves_asks_and_stops(tmp_path):
     assert all(len(answer["items"]) == 5 for answer in lists)
 
 
-def test_prune_removes_releases_and_says_which(tmp_path):
-    for _ in range(2):
-        assert recsys("train", cwd=tmp_path).returncode == 0
+def test_prune_removes_releases_and_says_which(copied, configured, tmp_path):
+    copied(tmp_path, configured())
+    assert recsys("train", cwd=tmp_path).returncode == 0
     old, new = (row["id"] for row in json.loads(recsys("release", "list", "--json", cwd=tmp_path).stdout))
 
     async def somebody_was_folded_in():

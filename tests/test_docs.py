@@ -223,9 +223,10 @@ def test_every_command_that_is_named_exists():
 
     from recsys.cli import app
 
+    whole = get_command(app)
     for page in PAGES:
         for line in re.findall(r"(?:^|`|\$ )recsys ([a-z][a-z -]*)", page.read_text(), re.MULTILINE):
-            command = get_command(app)
+            command = whole
             for word in line.split():
                 children = getattr(command, "commands", None)
                 if children is None or word.startswith("-"):
