@@ -1,4 +1,4 @@
-"""Exact search: one matrix product in blocks. The referee, and the right backend for small catalogues."""
+"""Exact search: one matrix product, in tiles. The referee, and the right backend for small catalogues."""
 
 from __future__ import annotations
 
@@ -6,17 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
+from index.batches import nearest
 from index.searching import Found, Searcher, Traits, over_subset
 from recsys.arrays import Float32
 from recsys.candidates import Candidates
 from recsys.masks import Mask
 from recsys.retrieval import check_queries, check_vectors
-from recsys.topk import best
-
-BLOCK_BYTES = 64 * 2**20
-"""Scores held at once: large enough for BLAS, small enough for many workers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,16 +49,7 @@ class Exact(Searcher):
         if allowed is not None:
             return Searcher.search(self, queries, k, allowed)
         queries = check_queries(queries, self.shape, k)
-        rows = np.empty((len(queries), k), np.int32)
-        scores = np.empty((len(queries), k), np.float32)
-        block = max(1, BLOCK_BYTES // (4 * max(len(self.vectors), 1)))
-        # One block of scores for all: memory that is fresh for each costs a sixth of the search.
-        held = np.empty((min(block, len(queries)), len(self.vectors)), np.float32)
-        for start in range(0, len(queries), block):
-            part = slice(start, start + block)
-            some = np.matmul(queries[part], self.vectors.T, out=held[: len(queries[part])])
-            rows[part], scores[part] = best(some, k)
-        return Candidates(rows, scores)
+        return Candidates(*nearest(queries, self.vectors, k))
 
     def save(self, folder: Path) -> None:
         """Nothing: the vectors are the release's."""

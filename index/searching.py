@@ -8,11 +8,11 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from index.batches import nearest
 from recsys.arrays import Float32
 from recsys.candidates import Candidates
 from recsys.masks import Mask
 from recsys.retrieval import check_mask, check_queries, pad
-from recsys.topk import best as best_of
 
 SUBSET = 20_000
 """Up to so many allowed items are all scored: two milliseconds at d = 64, and exact."""
@@ -20,8 +20,6 @@ SPARE = 1.3
 """How many more items than expected an over-fetch asks for, against the luck of the draw."""
 FURTHER = 8.0
 """How far a query that found too few looks before everything is scored for it."""
-BLOCK_BYTES = 64 * 2**20
-"""Scores held at once."""
 
 Found = tuple[np.ndarray, Float32]
 """Rows, integers (q, k), -1 where nothing was found, and their inner products, float32 (q, k), best first."""
@@ -141,19 +139,7 @@ class Searcher(ABC):
 
 def over_subset(vectors: Float32, queries: Float32, k: int, allowed: Mask) -> Found:
     """The k best of the allowed items by scoring them all, k ≤ their number; equal scores come in the order of rows."""
-    rows = allowed.rows
-    rows_of = np.empty((len(queries), k), np.int32)
-    scores_of = np.empty((len(queries), k), np.float32)
-    # Most of them: score everything in place rather than copy what is allowed.
-    dense = 4 * len(rows) > len(vectors)
-    chosen = vectors if dense else vectors[rows]
-    block = max(1, BLOCK_BYTES // (4 * len(chosen)))
-    for start in range(0, len(queries), block):
-        part = slice(start, start + block)
-        scores = queries[part] @ chosen.T
-        places, scores_of[part] = best_of(scores[:, rows] if dense and len(rows) < len(vectors) else scores, k)
-        rows_of[part] = rows[places]
-    return rows_of, scores_of
+    return nearest(queries, vectors, k, allowed.rows)
 
 
 def _first_allowed(rows: np.ndarray, scores: Float32, allowed: Mask, k: int) -> Found:

@@ -50,7 +50,7 @@ def test_more_cells_than_there_are_may_be_asked_for(storage):
 def test_exact_search_in_blocks_equals_search_at_once(monkeypatch):
     vectors = VectorIndexContract().vectors()
     whole = Exact.build(vectors).search(vectors, 10)
-    monkeypatch.setattr("index.exact.BLOCK_BYTES", 4 * 300 * 7)
+    monkeypatch.setattr("index.batches.BLOCK_BYTES", 4 * 300 * 7)
     assert np.array_equal(Exact.build(vectors).search(vectors, 10).rows, whole.rows)
 
 
