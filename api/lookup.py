@@ -79,11 +79,14 @@ def surface_of(engine: Engine, name: str) -> Recommender:
 
 
 async def states_of(
-    request: Request, engine: Engine, users: Sequence[str]
+    request: Request, engine: Engine, users: Sequence[str], *, shown: bool
 ) -> tuple[Sequence[UserState | None], list[str]]:
-    """What users did since, in one round trip; nothing while the store does not answer: the release knows the rest."""
+    """What users did since, in one round trip; nothing while the store does not answer: the release knows the rest.
+
+    ``shown``: with what was put before them.
+    """
     try:
-        return await store_of(request).get(users, engine.id), []
+        return await store_of(request).get(users, engine.id, shown=shown), []
     except StoreError:
         return [None] * len(users), [USER_STATE]
 

@@ -39,7 +39,7 @@ async def users(request: Request, prefix: Annotated[str, Query(max_length=100)] 
 async def history(request: Request, user_id: UserInPath, limit: Limit = 50) -> Response:
     """A user's newest items, described: by what they did since, and by what the release knows."""
     engine = engine_of(request)
-    (state,), degraded = await states_of(request, engine, [user_id])
+    (state,), degraded = await states_of(request, engine, [user_id], shown=False)
     query = engine.resolver.known(user_id, state, datetime.now(UTC))
     items = _described(request, query.recent[:limit])
     for item, time in zip(items, query.times[:limit].tolist(), strict=True):

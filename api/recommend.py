@@ -64,7 +64,7 @@ async def recommend(
     recommender = surface_of(engine, surface)
     wanted = Wanted.of(engine, recommender, exclude=parted(exclude), context=about, filters=filter_, segment=segment)
     start = time.perf_counter()
-    (state,), degraded = await states_of(request, engine, [user_id])
+    (state,), degraded = await states_of(request, engine, [user_id], shown=recommender.reads_shown)
     waited = time.perf_counter() - start
     now = datetime.now(UTC)
     query = wanted.asked(engine.resolver.known(user_id, state, now))
@@ -115,7 +115,7 @@ async def recommend_posted(request: Request, body: RecommendRequest) -> Response
         return answer(engine, query, ranked, body.surface, subject, [], NEVER_KEPT, explain=body.explain)
     _check_batch(body)
     start = time.perf_counter()
-    states, degraded = await states_of(request, engine, body.user_ids)
+    states, degraded = await states_of(request, engine, body.user_ids, shown=recommender.reads_shown)
     waited = time.perf_counter() - start
     queries = [
         wanted.asked(engine.resolver.known(user, state, now)) for user, state in zip(body.user_ids, states, strict=True)

@@ -260,6 +260,11 @@ class Recommender:
                 levels.append(next(best, query.level))
         return levels
 
+    @property
+    def reads_shown(self) -> bool:
+        """Whether a list depends on what was shown to the user: for others it need not be fetched."""
+        return any(getattr(part, "reads_shown", False) for part in (*self.filters, *self.steps, self.ranker))
+
     def retrieve(self, queries: Sequence[Query], k: int) -> Candidates:
         """What the ranker is given when k items are asked for: the fused proposals, (q, n)."""
         return self._retrieved(queries, k, [], Watch())

@@ -169,7 +169,10 @@ class Fusion(Protocol):
 
 
 class Step(Protocol):
-    """Empties slots or changes scores; never invents an item."""
+    """Empties slots or changes scores; never invents an item.
+
+    One that looks at :attr:`Query.shown` has an attribute ``reads_shown`` that is true: it is fetched for those alone.
+    """
 
     def __call__(self, queries: Sequence[Query], candidates: Candidates) -> Candidates:
         """The candidates after the step, in as many slots."""

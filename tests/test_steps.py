@@ -128,6 +128,17 @@ def test_a_step_invents_nothing_and_a_batch_is_its_queries_one_by_one(step, foun
     assert ((whole.scores > EMPTY) == whole.filled).all()
 
 
+@pytest.mark.parametrize("step", BUILT.values(), ids=BUILT)
+@given(found=lists())
+@settings(deadline=None, max_examples=40)
+def test_only_a_step_that_says_so_looks_at_what_was_shown(step, found):
+    queries = troubled(found.shape[0])
+    unshown = [replace(query, shown=None, shown_times=query.shown_times[:0]) for query in queries]
+    one, other = step(queries, found), step(unshown, found)
+    same = np.array_equal(one.rows, other.rows) and np.array_equal(one.scores, other.scores)
+    assert same or step.reads_shown
+
+
 @pytest.mark.parametrize("name", ["calibrated", "diverse", "dithered", "explored", "flow", "pinned", "portioned"])
 @given(found=lists())
 @settings(deadline=None, max_examples=40)

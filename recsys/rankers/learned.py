@@ -59,6 +59,11 @@ class LearnedOrder:
         return ranked.top(ordered.shape[1])
 
     @property
+    def reads_shown(self) -> bool:
+        """Whether it looks at what was shown to a user."""
+        return "shown" in self.features
+
+    @property
     def features(self) -> Sequence[str]:
         """The names of what it looks at."""
         return self.ranker.features

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import ClassVar
 
 import numpy as np
 
@@ -39,6 +40,7 @@ class Discounted:
     nothing, nor does anything for a query of which nobody counts; without times every item was shown just now.
     """
 
+    reads_shown: ClassVar[bool] = True
     rate: float
     recovery: float
     count: Curve

@@ -115,8 +115,11 @@ class UserStateStore(Protocol):
     arrays whose shapes do not fit together are a ValueError.
     """
 
-    async def get(self, users: Sequence[str], release: str) -> list[UserState | None]:
-        """The states of ``users``, in their order, with vectors of ``release``: one round trip."""
+    async def get(self, users: Sequence[str], release: str, *, shown: bool = True) -> list[UserState | None]:
+        """The states of ``users``, in their order, with vectors of ``release``: one round trip.
+
+        Without ``shown`` as if nothing had been put before them, which takes less time.
+        """
         ...
 
     async def put(self, states: Iterable[UserState], release: str) -> int:

@@ -27,7 +27,7 @@ class MemoryStore:
         self._stamps: dict[str, str] = {}
         self._epoch, self._count = secrets.token_hex(8), 0
 
-    async def get(self, users: Sequence[str], release: str) -> list[UserState | None]:
+    async def get(self, users: Sequence[str], release: str, *, shown: bool = True) -> list[UserState | None]:
         """The states of ``users``, in their order, with vectors of ``release``."""
         vectors = self._vectors.get(release, {})
         return [
@@ -36,7 +36,7 @@ class MemoryStore:
                 self._states.get(user),
                 vectors.get(user),
                 self._interests[user][1] if user in self._interests else None,
-                self._shown.get(user),
+                self._shown.get(user) if shown else None,
             )
             for user in users
         ]

@@ -53,12 +53,12 @@ SWAP_DIGEST = hashlib.sha1(SWAP.encode(), usedforsecurity=False).hexdigest()
 class RedisStore(RedisItems):
     """User states on ``server`` beside its items."""
 
-    async def get(self, users: Sequence[str], release: str) -> list[UserState | None]:
+    async def get(self, users: Sequence[str], release: str, *, shown: bool = True) -> list[UserState | None]:
         """The states of ``users``, in their order, with vectors of ``release``: one MGET."""
         if not users:
             return []
-        command = (b"MGET", *_keys(users, release))
-        stored = self._checked(await self._server.soon(self._server.line.ask, command), len(users))
+        keys = _keys(users, release, shown=shown)
+        stored = self._checked(await self._server.soon(self._server.line.ask, (b"MGET", *keys)), len(users), len(keys))
         return [codec.decode(user, *values) for user, values in zip(users, stored, strict=True)]
 
     async def load(self, users: Sequence[str], release: str) -> list[Stored]:
@@ -67,22 +67,23 @@ class RedisStore(RedisItems):
         for start in range(0, len(users), SCAN_COUNT):
             some = users[start : start + SCAN_COUNT]
             answer = await self._server.answer(self._server.client.mget(_keys(some, release)), BULK_TIMEOUT)
-            for user, values in zip(some, self._checked(answer, len(some)), strict=True):
+            for user, values in zip(some, self._checked(answer, len(some), len(_PARTS) * len(some)), strict=True):
                 found.append(Stored(codec.decode(user, *values), (values[0] or b"", values[3] or b"")))
         return found
 
-    def _checked(self, stored: Any, users: int) -> list[tuple[bytes | None, ...]]:
-        """What MGET gave of each of so many users; StoreError if it is not that."""
+    def _checked(self, stored: Any, users: int, keys: int) -> list[tuple[bytes | None, ...]]:
+        """What MGET gave of each of so many users, by so many keys; StoreError if it is not that."""
         if not (
             isinstance(stored, list)
-            and len(stored) == len(_PARTS) * users
+            and len(stored) == keys
             and all(value is None or isinstance(value, bytes) for value in stored)
         ):
             raise StoreError(
-                f"{self._server.address} answered MGET of {len(_PARTS) * users} keys with {stored!r:.80}, not with as"
+                f"{self._server.address} answered MGET of {keys} keys with {stored!r:.80}, not with as"
                 " many values: see that it is a Redis or Valkey server"
             )
-        return list(zip(*(stored[part :: len(_PARTS)] for part in range(len(_PARTS))), strict=True))
+        each = keys // users
+        return list(zip(*(stored[part::each] for part in range(each)), strict=True))
 
     async def put(self, states: Iterable[UserState], release: str) -> int:
         """Write states and their vectors under ``release``, a bounded batch at a time; how many were written.
@@ -261,10 +262,10 @@ def _mark(release: str) -> bytes:
 _PARTS = ("state", "vector", "interests", "shown")
 
 
-def _keys(users: Sequence[str], release: str) -> list[bytes]:
-    """The keys of all parts of users, one user after the other."""
-    vector_key = _vector_keys(release)
-    return [key(user) for user in users for key in (_state_key, vector_key, _interests_key, _shown_key)]
+def _keys(users: Sequence[str], release: str, *, shown: bool = True) -> list[bytes]:
+    """The keys of all parts of users, or of all but the last, one user after the other."""
+    makers = (_state_key, _vector_keys(release), _interests_key, _shown_key)
+    return [key(user) for user in users for key in (makers if shown else makers[:-1])]
 
 
 def _parts(state: UserState, vector_key: Callable[[str], bytes]) -> tuple[bytes | None, ...]:

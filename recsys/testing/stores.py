@@ -105,6 +105,17 @@ class UserStateStoreContract:
             assert run(store.put(states.values(), "r1")) == 3
             _assert_same(run(store.get(["c", "a", "b", "a"], "r1")), [states[user] for user in "caba"])
 
+    def test_what_was_shown_need_not_be_asked_for(self, open_empty: OpenStore) -> None:
+        """Without it the state is the same but for that."""
+        times, marks = np.array([5, 6], np.int64), np.array([1, 2], np.uint32)
+        put = replace(user_state("u"), shown=np.array([3, 4], np.uint64), shown_times=times, shown_marks=marks)
+        with running(open_empty) as (run, store):
+            run(store.put([put], "r1"))
+            nothing = UserState("nobody", None, put.recent[:0], put.weights[:0], put.times[:0], put.seen[:0])
+            bare = replace(put, shown=nothing.shown, shown_times=nothing.shown_times, shown_marks=nothing.shown_marks)
+            _assert_same(run(store.get(["u", "v"], "r1", shown=False)), [bare, None])
+            _assert_same(run(store.get(["u", "v"], "r1")), [put, None])
+
     def test_an_unknown_user_is_none_and_moves_nobody(self, open_empty: OpenStore) -> None:
         """None stands where the user was asked for."""
         known = user_state("known")
