@@ -9,7 +9,6 @@ from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
-from scipy.linalg.lapack import dposv
 
 from recsys.arrays import Float32, Float64, Int32, Int64
 from recsys.folding import check_replaced
@@ -130,10 +129,7 @@ class LeastSquares:
         curvature = confidence - self.rule.unobserved if self.rule.exclusive else confidence
         left, target = self._left + (y.T * curvature) @ y, confidence @ y
         left.ravel()[:: len(left) + 1] += self.rule.ridge(np.array([len(rows)]), len(self.items))
-        # Cholesky takes half of what LU does. An item that the Gram matrix lacks and that weighs less than the
-        # unobserved may leave the matrix indefinite.
-        _, solved, failed = dposv(left.T, target, lower=True)
-        return np.asarray(np.linalg.solve(left, target) if failed else solved, np.float32)
+        return np.asarray(np.linalg.solve(left, target), np.float32)
 
     @cached_property
     def _left(self) -> Float64:
