@@ -49,7 +49,7 @@ CREATED: dict[int | str, dict[str, object]] = {
 }
 
 
-@router.put("/items/{item_id:path}", response_model=ItemAnswer, responses={**CREATED, **NOT_FOUND})
+@router.put("/items/{item_id:id}", response_model=ItemAnswer, responses={**CREATED, **NOT_FOUND})
 async def put_item(request: Request, item_id: ItemId, body: ItemDescription) -> Response:
     """Describe an item, known or new: from now on it is answered as its description says, in every worker."""
     said = body.model_dump(exclude_none=True)
@@ -70,7 +70,7 @@ async def put_item(request: Request, item_id: ItemId, body: ItemDescription) -> 
     return Response(to_json(content), 200 if there else 201, NEVER_KEPT, "application/json")
 
 
-@router.delete("/items/{item_id:path}", status_code=204, responses=NOT_FOUND)
+@router.delete("/items/{item_id:id}", status_code=204, responses=NOT_FOUND)
 async def delete_item(request: Request, item_id: ItemId) -> Response:
     """Take an item out of every answer at once."""
     await done(live_of(request).catch_up(store_of(request)))
@@ -80,7 +80,7 @@ async def delete_item(request: Request, item_id: ItemId) -> Response:
     return Response(status_code=204, headers=NEVER_KEPT)
 
 
-@router.put("/users/{user_id:path}", response_model=UserAnswer, responses=NOT_FOUND)
+@router.put("/users/{user_id:id}", response_model=UserAnswer, responses=NOT_FOUND)
 async def put_user(request: Request, user_id: UserInPath, body: UserDescription) -> Response:
     """Keep what a user names as their interests, known or new; an empty list takes them away."""
     engine = engine_of(request)
@@ -91,7 +91,7 @@ async def put_user(request: Request, user_id: UserInPath, body: UserDescription)
     return Response(to_json(content), headers=NEVER_KEPT, media_type="application/json")
 
 
-@router.post("/users/{user_id:path}/merge", response_model=Merge, responses=UNKEPT)
+@router.post("/users/{user_id:id}/merge", response_model=Merge, responses=UNKEPT)
 async def merge_users(request: Request, user_id: UserInPath, body: MergeRequest) -> Response:
     """Let what was done under an anonymous id, before and after, count for a user: somebody has logged in."""
     if body.anonymous_id == user_id:
@@ -102,7 +102,7 @@ async def merge_users(request: Request, user_id: UserInPath, body: MergeRequest)
     return Response(to_json(content), headers=NEVER_KEPT, media_type="application/json")
 
 
-@router.delete("/users/{user_id:path}", response_model=ErasureReceipt)
+@router.delete("/users/{user_id:id}", response_model=ErasureReceipt)
 async def erase_user(request: Request, user_id: UserInPath) -> Response:
     """Forget a user: what is remembered, logged, archived and learned of them. The answer says what was found where."""
     receipt = await done(cast("Eraser", request.app.state.eraser).erase(user_id))

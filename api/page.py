@@ -35,7 +35,7 @@ async def users(request: Request, prefix: Annotated[str, Query(max_length=100)] 
     return _json({"users": found})
 
 
-@router.get("/users/{user_id:path}/history")
+@router.get("/users/{user_id:id}/history")
 async def history(request: Request, user_id: UserInPath, limit: Limit = 50) -> Response:
     """A user's newest items, described: by what they did since, and by what the release knows."""
     engine = engine_of(request)

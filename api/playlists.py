@@ -35,7 +35,7 @@ WeekName = Annotated[
 ]
 
 
-@router.get("/playlists/{user_id:path}", response_model=PlaylistAnswer, responses=NOT_FOUND)
+@router.get("/playlists/{user_id:id}", response_model=PlaylistAnswer, responses=NOT_FOUND)
 async def playlist(request: Request, user_id: UserInPath, week: WeekName = None) -> Response:
     """A user's playlist of a week, from when that week begins where they live; what was deleted since is left out."""
     try:
@@ -53,7 +53,7 @@ async def playlist(request: Request, user_id: UserInPath, week: WeekName = None)
     return Response(to_json(_content(user_id, found, live)), headers=headers, media_type="application/json")
 
 
-@page.get("/users/{user_id:path}/playlists")
+@page.get("/users/{user_id:id}/playlists")
 async def playlists(request: Request, user_id: UserInPath) -> Response:
     """A user's playlist of the week and that of the week before, as far as there are any; none is no error here."""
     live, reader, now = live_of(request), reader_of(request), datetime.now(UTC)

@@ -39,7 +39,7 @@ router = APIRouter(responses=PROBLEMS, route_class=Direct)
 ONBOARDING = "onboarding"
 
 
-@router.get("/items/{item_id:path}/similar", response_model=SimilarAnswer, responses=NOT_FOUND)
+@router.get("/items/{item_id:id}/similar", response_model=SimilarAnswer, responses=NOT_FOUND)
 async def similar(request: Request, item_id: ItemId, k: K = 20, filter_: Filters = None) -> Response:
     """The k items most like one item: by who took them, and the fewer did, by their content."""
     engine = await engine_with(request, [item_id])

@@ -8,6 +8,7 @@ from typing import Annotated
 from annotated_types import Len
 from fastapi import Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from starlette.convertors import Convertor, register_url_convertor
 
 from recsys.filters import LONGEST
 
@@ -22,6 +23,23 @@ MAX_CONTEXT = 100
 MAX_BATCH = 50_000
 """Items in all the lists of a batch."""
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class AnyId(Convertor[str]):
+    """An id in a path, ``{user_id:id}``: with slashes, and with line breaks, so that these are refused by name."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        """As it stands there."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """As it stands there."""
+        return value
+
+
+register_url_convertor("id", AnyId())
 
 
 def _printable(text: str) -> str:

@@ -146,6 +146,23 @@ def test_a_description_that_is_none_is_refused_and_named(client, name):
     assert client.get("/items/x/similar").status_code == 404
 
 
+@pytest.mark.parametrize("character", ["%0A", "%0D", "%00", "%7F"])
+def test_an_id_with_a_control_character_is_refused_wherever_it_stands_in_a_path(client, character):
+    asked = [
+        ("PUT", f"/items/a{character}b", {"title": "A"}),
+        ("DELETE", f"/items/a{character}b", None),
+        ("GET", f"/items/a{character}b/similar", None),
+        ("PUT", f"/users/a{character}b", {"interests": []}),
+        ("POST", f"/users/a{character}b/merge", {"anonymous_id": "b"}),
+        ("DELETE", f"/users/a{character}b", None),
+        ("GET", f"/playlists/a{character}b", None),
+    ]
+    for method, path, body in asked:
+        answer = client.request(method, path, json=body)
+        assert answer.status_code == 422, (method, path, answer.text)
+        assert "it must not hold control characters" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     "body",
     [
