@@ -6,11 +6,12 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,8 +68,10 @@ def measure(
                 "fold_in_ms": round(fold_in_ms(), 4),
                 **asyncio.run(taken_over(settings, engine, users, client)),
             }
-        client.flushall()
-        document["applied_per_s"] = round(applied_per_s(folder, settings, asked, known), 1)
+        cores = len(os.sched_getaffinity(0))
+        for key, workers in (("applied_per_s", cores), ("applied_per_s_by_one", 1)):
+            client.flushall()
+            document[key] = round(applied_per_s(folder, settings, asked, known, workers), 1)
         client.flushall()
         with served(folder, workers=1) as (address, _, _):
             for how in ("single", "batch"):
@@ -79,7 +82,7 @@ def measure(
     return {
         "dataset": dataset or f"synthetic:{items}x64",
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores,
         "event_to_list_ms": document.pop("event_to_list_ms"),
         "single_per_s": document["single"]["per_s"],
         "batch_per_s": document["batch"]["per_s"],
@@ -157,8 +160,8 @@ def _weighed(client: redis.Redis, users: list[str], release: str) -> float:
     return round(total / len(users), 1)
 
 
-def applied_per_s(folder: Path, settings: Settings, users: list[str], items: list[str]) -> float:
-    """Events a second that one `recsys stream` applies, which finds them waiting."""
+def applied_per_s(folder: Path, settings: Settings, users: list[str], items: list[str], workers: int) -> float:
+    """Events a second that so many of `recsys stream` apply, which find them waiting."""
     rng = np.random.default_rng(0)
     told = [
         Event(f"e{number}", 1_790_000_000 + number, users[who], items[what], "play")
@@ -177,9 +180,16 @@ def applied_per_s(folder: Path, settings: Settings, users: list[str], items: lis
         async with open_log(settings) as log:
             return await _until_applied(log)
 
-    asyncio.run(waiting())
-    with streaming(folder):
+    with ExitStack() as stack:
+        streams = [stack.enter_context(streaming(folder)) for _ in range(workers)]
+        # Held while the events come, so that all of them begin when all of these are there.
+        for stream in streams:
+            stream.send_signal(signal.SIGSTOP)
+            stack.callback(stream.send_signal, signal.SIGCONT)
+        asyncio.run(waiting())
         start = time.perf_counter()
+        for stream in streams:
+            stream.send_signal(signal.SIGCONT)
         return APPLIED / (asyncio.run(applied()) - start)
 
 
@@ -195,7 +205,7 @@ async def _until_applied(log: EventLog) -> float:
 
 
 @contextmanager
-def streaming(folder: Path) -> Iterator[None]:
+def streaming(folder: Path) -> Iterator[subprocess.Popen[str]]:
     """`recsys stream` from when it applies events to when it has ended."""
     command = [sys.executable, "-m", "recsys", "stream"]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
@@ -203,7 +213,7 @@ def streaming(folder: Path) -> Iterator[None]:
             line = process.stdout.readline() if process.stdout else ""
             if "applying events" not in line:
                 raise RuntimeError(f"the stream did not start: {line!r}")
-            yield
+            yield process
         finally:
             process.terminate()
             process.wait(timeout=60)
