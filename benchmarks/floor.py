@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -45,7 +46,7 @@ def floor_ms(folder: Path, users: list[str]) -> dict[str, float]:
     rows = engine.users.ids.rows(users)
     with threadpool_limits(1):
         return {
-            "empty_route": _route(),
+            "empty_route": float(empty_route("closed", 1, SECONDS)["p50_ms"]),
             "store_round_trip": asyncio.run(_round_trip(engine, rows[:ROUNDS])),
             **_searches(engine, rows[:ROUNDS]),
             **_trees(engine, rows[:ROUNDS]),
@@ -141,8 +142,8 @@ def empty_app() -> FastAPI:
     return app
 
 
-def _route() -> float:
-    """Served and asked as the engine is."""
+def empty_route(how: str, amount: float, seconds: float) -> dict[str, Any]:
+    """What the load finds that asks it as it asks the engine; served alike."""
     program = (
         "import socket, uvicorn\n"
         "bound = socket.create_server(('127.0.0.1', 0))\n"
@@ -159,9 +160,18 @@ def _route() -> float:
             port = server.stdout.readline().strip() if server.stdout else ""
             paths = Path(name) / "paths.json"
             paths.write_text(json.dumps(["/recommend?user_id=u1&k=20"]))
-            command = [sys.executable, "-m", "benchmarks.load", f"http://127.0.0.1:{port}", str(paths), "closed", "1"]
-            done = subprocess.run([*command, str(SECONDS)], capture_output=True, text=True, check=True)
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.load",
+                f"http://127.0.0.1:{port}",
+                str(paths),
+                how,
+                str(amount),
+            ]
+            done = subprocess.run([*command, str(seconds)], capture_output=True, text=True, check=True)
         finally:
             server.terminate()
             server.wait(timeout=10)
-    return float(json.loads(done.stdout)["p50_ms"])
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found

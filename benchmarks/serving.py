@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.floor import floor_ms
+from benchmarks.floor import empty_route, floor_ms
 from benchmarks.release import publish
 from benchmarks.slow import BUDGET, degraded, publish_slow
 
@@ -45,6 +45,7 @@ def measure(
 
     ``items`` and ``users``: of a synthetic release of 64 dimensions; ``dataset``: a public one in its place, trained as
     the demo is. ``rate``: requests a second of the open loop. Times in milliseconds as a client sees them;
+    ``empty_open_loop``: the same of a route that does nothing, which is what the machine itself takes at this rate;
     ``stages_ms``: medians of what the server says of its stages; ``floor_ms``: the sum of the parts alone;
     ``times_floor``: the p50 of requests that nobody else disturbs, by that. ``slow_ranker``: milliseconds that a ranker
     takes with which, and with a budget, the release is served once more; ReleaseError where it has none.
@@ -60,6 +61,7 @@ def measure(
             opened = _load(url, paths, "open", rate, seconds)
             closed = _load(url, paths, "closed", CLIENTS, seconds / 2)
             floor = floor_ms(folder, asked[:USERS])
+            empty = empty_route("open", rate, seconds / 4)
         with served(folder, workers=2) as (url, _, server):
             _load(url, paths, "closed", CLIENTS, seconds / 4)
             private = _private_megabytes(server)
@@ -70,6 +72,7 @@ def measure(
         "cores": len(os.sched_getaffinity(0)),
         "users": len(asked),
         "open_loop": {"rate": rate, **_without_times(opened)},
+        "empty_open_loop": _without_times(empty),
         "closed_loop": {"workers": 1, "clients": CLIENTS, **_without_times(closed)},
         "one_client": _without_times(alone),
         "stages_ms": stages,

@@ -263,6 +263,7 @@ def print_serving(console: Console, document: Mapping[str, Any]) -> None:
         f"open, {rate:g} a second": document["open_loop"],
         f"closed, {clients} clients": document["closed_loop"],
         "closed, 1 client": document["one_client"],
+        f"open, {rate:g} a second, of an empty route": document["empty_open_loop"],
     }
     if slow := document.get("slow_ranker"):
         name = f"open, the ranker takes {slow['ranker_ms']:g} ms of {slow['budget_ms']:g}"

@@ -33,6 +33,7 @@ def test_the_command_prints_what_was_asked_for(tmp_path):
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert {"rate", "p50_ms", "p99_ms", "errors"} <= document["open_loop"].keys()
+    assert document["empty_open_loop"]["errors"] == 0 < document["empty_open_loop"]["requests"]
     assert document["closed_loop"]["workers"] == 1
     assert document["closed_loop"]["rps"] > 0
     assert document["open_loop"]["errors"] == document["closed_loop"]["errors"] == 0
