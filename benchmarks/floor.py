@@ -160,16 +160,8 @@ def empty_route(how: str, amount: float, seconds: float) -> dict[str, Any]:
             port = server.stdout.readline().strip() if server.stdout else ""
             paths = Path(name) / "paths.json"
             paths.write_text(json.dumps(["/recommend?user_id=u1&k=20"]))
-            command = [
-                sys.executable,
-                "-m",
-                "benchmarks.load",
-                f"http://127.0.0.1:{port}",
-                str(paths),
-                how,
-                str(amount),
-            ]
-            done = subprocess.run([*command, str(seconds)], capture_output=True, text=True, check=True)
+            load = [sys.executable, "-m", "benchmarks.load", f"http://127.0.0.1:{port}", str(paths), how]
+            done = subprocess.run([*load, str(amount), str(seconds)], capture_output=True, text=True, check=True)
         finally:
             server.terminate()
             server.wait(timeout=10)
