@@ -76,7 +76,7 @@ def configuration(factors=64, url=None):
     """The demo's settings in a file. Patient with the store: a busy test machine must not look like a dead one."""
     return (
         f'[model]\nname = "als"\nfactors = {factors}\nregularization = 20.0\nalpha = 2.0\n'
-        f"[serve]\nwatch_seconds = 0.02\n[state]\ntimeout_ms = 5000\n" + (f'url = "{url}"\n' if url else "")
+        f"[serve]\nwatch_seconds = 0.1\n[state]\ntimeout_ms = 5000\n" + (f'url = "{url}"\n' if url else "")
     )
 
 

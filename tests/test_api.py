@@ -184,7 +184,7 @@ def test_health_and_readiness(client):
 def test_metrics_count_requests_by_route_and_level(client):
     client.get("/items/50/similar")
     text = client.get("/metrics").text
-    assert 'route="/items/{item_id:path}/similar"' in text
+    assert 'route="/items/{item_id:id}/similar"' in text
     assert 'recsys_answers_total{level="similar",surface="similar"}' in text
     assert "recsys_request_seconds_bucket" in text
 

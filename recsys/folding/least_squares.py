@@ -124,7 +124,7 @@ class LeastSquares:
         if (again := rows[1:] == rows[:-1]).any():
             starts = np.flatnonzero(np.concatenate([[True], ~again]))
             rows, weight = rows[starts], np.add.reduceat(weight, starts)
-        y = self.items.take(rows, axis=0).astype(np.float64)
+        y = self.items[rows].astype(np.float64)
         confidence = self.rule.alpha * weight
         curvature = confidence - self.rule.unobserved if self.rule.exclusive else confidence
         left, target = self._left + (y.T * curvature) @ y, confidence @ y
