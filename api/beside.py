@@ -27,7 +27,7 @@ REST_SECONDS = 1.0
 BEHIND = 5
 """How much is taken off its priority: who waits for a list comes first."""
 SWITCH_SECONDS = 0.0005
-"""How long the archiver's thread keeps the interpreter while the speed layer waits; Python's own is ten times that."""
+"""How long a thread keeps the interpreter while another waits for it; Python's own is ten times that."""
 
 
 @contextlib.contextmanager
@@ -77,13 +77,20 @@ def _apply(settings: Settings) -> None:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     os.nice(BEHIND)
+    # What the archiver does in a thread must not hold up what is applied.
     sys.setswitchinterval(SWITCH_SECONDS)
 
     async def run() -> None:
         stop, loop, parent = asyncio.Event(), asyncio.get_running_loop(), parent_process()
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         if parent is not None:
-            loop.add_reader(parent.sentinel, stop.set)
+
+            def orphaned(sentinel: int) -> None:
+                # It stays readable for ever.
+                loop.remove_reader(sentinel)
+                stop.set()
+
+            loop.add_reader(parent.sentinel, orphaned, parent.sentinel)
         await applied(settings, stop, archiving=True, told=measure)
 
     asyncio.run(run())

@@ -44,7 +44,7 @@ ARCHIVED_AT_ONCE = 2000
 Told = Callable[[Mapping[str, float]], None]
 
 
-def reader_name() -> str:
+def _reader_name() -> str:
     """A name that no other worker has."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
@@ -80,7 +80,7 @@ async def applied(
             live = Live(ReleaseStore(settings.releases.folder), index.load, Growing.of)
             await live.follow()
             await _quietly(live.catch_up(store))
-            reader = reader_name()
+            reader = _reader_name()
             layer = SpeedLayer(events_log, store, lambda: live.current, settings, reader)
             watch = settings.serve.watch_seconds
             looks = [

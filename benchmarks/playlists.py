@@ -58,7 +58,7 @@ ARTISTS, ALBUMS = 10, 5
 """Items of each artist and of each album, on average."""
 LENGTH, POOL = 30, 200
 BLOCKS = ((344, 768), (1024, 512), (1024, 4096), (1024, 16384))
-"""Queries and items of blocks that a matrix product is tried in: from what a cache holds to what threads like."""
+"""Queries and items of blocks that a matrix product is tried in: from what a cache holds to nearly whole lines."""
 REPEATS = 5
 """Of a measurement of which the fastest counts."""
 PLAYLISTS = f"[playlists]\nlength = {LENGTH}\n[state]\ntimeout_ms = 5000\n[serve]\npage = false\n"
