@@ -147,6 +147,18 @@ def test_redis_down_publishes_nothing_and_again_does(shop):
         assert "943 lists in Redis" in done(folder, "playlists", "publish")
 
 
+def test_a_redis_without_room_publishes_nothing_and_says_what_to_do(shop):
+    folder, client, _ = shop
+    client.config_set("maxmemory-policy", "noeviction")
+    client.config_set("maxmemory", 1)
+    refused = recsys(folder, "playlists", "--week", WEEK, "--publish")
+    assert refused.returncode == 1
+    assert "has no room: give it more memory (maxmemory)" in refused.stderr
+    assert "Nothing was published, readers keep what they have" in refused.stderr
+    client.config_set("maxmemory", 0)
+    assert "943 lists in Redis" in done(folder, "playlists", "publish")
+
+
 def test_what_was_heard_or_dismissed_since_the_release_is_in_no_list(shop):
     folder, *_ = shop
     done(folder, "playlists", "--week", WEEK)

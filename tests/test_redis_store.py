@@ -8,11 +8,14 @@ from contextlib import contextmanager, suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 
 from recsys.errors import SettingsError, StoreError
 from recsys.sections import State
 from recsys.stores import redis, redis_items
 from recsys.stores.embedded import EmbeddedServer
+from recsys.stores.line import MOST
 from recsys.stores.server import Breaker
 from recsys.testing.stores import running, user_state
 
@@ -292,3 +295,18 @@ async def rested(store):
     """Ask once the breaker lets one through again."""
     await asyncio.sleep(0.3)
     return await get(store)
+
+
+def test_one_refusal_among_many_questions_is_told_and_the_connection_goes_on(server):
+    async def asked(store):
+        line = store._server.line
+        assert await line.ask_all([(b"SET", b"a", b"1"), (b"GET", b"a")]) == [b"OK", b"1"]
+        with pytest.raises(ResponseError, match="not an integer"):
+            await line.ask_all([(b"SET", b"a", b"x"), (b"INCR", b"a"), (b"INCR", b"a"), (b"SET", b"b", b"2")])
+        assert await line.ask((b"GET", b"b")) == b"2", "what stood behind it was carried out"
+        with pytest.raises(RedisConnectionError, match="too many wait"):
+            await line.ask_all([(b"PING",)] * (MOST + 1))
+        assert (await store._server.client.info("clients"))["connected_clients"] == 2
+
+    with opened(server.state) as (run, store):
+        run(asked(store))

@@ -14,12 +14,12 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from json.encoder import encode_basestring
 
 import numpy as np
 import pyarrow as pa
@@ -56,20 +56,18 @@ class Shelf:
 
     async def get(self, edition: str, user: str) -> bytes | None:
         """What was put of a user's list; StoreError if the server does not answer in time."""
-        found = await self._server.soon(self._server.client.get, key_of(edition, user))
+        found = await self._server.soon(self._server.line.ask, (b"GET", key_of(edition, user)))
         return found if isinstance(found, bytes) else None
 
     async def put(self, edition: str, lists: Iterator[tuple[str, bytes]], seconds: int) -> int:
         """Write lists in batches; how many. StoreError if the server does not take them."""
-        written = 0
+        written, expiry = 0, str(seconds).encode()
         before: asyncio.Task[int] | None = None
         while some := list(islice(lists, BATCH)):
-            pipeline = self._server.client.pipeline(transaction=False)
-            for user, value in some:
-                pipeline.execute_command("SET", key_of(edition, user), value, "EX", seconds)
+            commands = [(b"SET", key_of(edition, user), value, b"EX", expiry) for user, value in some]
             # The server works on one batch while the next is put together.
             written += 0 if before is None else await before
-            before = asyncio.create_task(self._sent(pipeline))
+            before = asyncio.create_task(self._sent(commands))
             await asyncio.sleep(0)
         return written + (0 if before is None else await before)
 
@@ -85,8 +83,8 @@ class Shelf:
             if not cursor:
                 return removed
 
-    async def _sent(self, pipeline: Any) -> int:
-        return len(await self._server.answer(pipeline.execute(), BULK_TIMEOUT))
+    async def _sent(self, commands: Sequence[Sequence[bytes]]) -> int:
+        return len(await self._server.answer(self._server.line.ask_all(commands), BULK_TIMEOUT))
 
 
 @asynccontextmanager
@@ -96,10 +94,11 @@ async def opened_shelf(state: State) -> AsyncIterator[Shelf | None]:
         yield None
         return
     client = connection.client(state.url, "state.url")
+    server = Server(client, connection.safe_address(state.url), state.timeout_ms / 1000, Breaker(REST))
     try:
-        server = Server(client, connection.safe_address(state.url), state.timeout_ms / 1000, Breaker(REST))
         yield Shelf(server)
     finally:
+        server.line.close()
         await client.aclose()
 
 
@@ -171,7 +170,7 @@ def _quoted(table: pa.Table, column: str) -> Arrow:
     """A column of texts as JSON, each different one written once."""
     values: Arrow = table.column(column).combine_chunks()
     coded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
-    quoted = [json.dumps(text, ensure_ascii=False) for text in coded.dictionary.to_pylist()]
+    quoted = [encode_basestring(text) for text in coded.dictionary.to_pylist()]
     return pa.array(quoted, pa.string()).take(coded.indices).fill_null("null")
 
 

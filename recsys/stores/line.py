@@ -15,16 +15,21 @@ import hiredis
 from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import InvalidResponse, ResponseError
+from redis.exceptions import InvalidResponse, OutOfMemoryError, RedisError, ResponseError
 
 MOST = 10_000
 """Questions that wait for their answers."""
-AWAY = ("LOADING", "MASTERDOWN")
-"""How answers of a server begin that has no data to answer from yet."""
+ERRORS: dict[str, type[RedisError]] = {
+    # of a server that has no data to answer from yet
+    "LOADING": RedisConnectionError,
+    "MASTERDOWN": RedisConnectionError,
+    "OOM": OutOfMemoryError,
+}
+"""What an answer that is an error means, by its first word; any other is a ResponseError."""
 
 
 class Line:
-    """Asks what changes nothing, over a connection of the pool's kind that is made when it is first needed.
+    """Asks what can be asked twice, over a connection of the pool's kind that is made when it is first needed.
 
     The library connects, with password, database and TLS; then the connection is this one's alone. It has no deadlines
     of its own: who gives up waiting takes the connection down if nothing at all has come since they asked, as when the
@@ -37,12 +42,16 @@ class Line:
 
     async def ask(self, command: Sequence[bytes]) -> Any:
         """The answer to one command. The library's errors: of the connection, or of what the server refuses."""
+        return (await self.ask_all((command,)))[0]
+
+    async def ask_all(self, commands: Sequence[Sequence[bytes]]) -> list[Any]:
+        """The answers to commands that are sent at once, at most :data:`MOST`; errors as of :meth:`ask`."""
         if (wire := self._wire) is not None and not wire.closed:
             try:
-                return await wire.ask(command)
+                return await wire.ask(commands)
             except RedisConnectionError:
-                pass  # it has been closed since its last use, perhaps: what changes nothing can be asked again
-        return await (await self._connected()).ask(command)
+                pass  # it has been closed since its last use, perhaps
+        return await (await self._connected()).ask(commands)
 
     def close(self) -> None:
         """Hang up."""
@@ -67,6 +76,7 @@ class _Wire(asyncio.Protocol):
 
     def __init__(self, connection: AbstractConnection) -> None:
         self._reader = hiredis.Reader()
+        # Errors are results too: nobody is left to hear of those behind the first.
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._heard, self.closed = 0, False
         # What the library reads with makes a task wait for each answer; a protocol is told of it.
@@ -75,19 +85,25 @@ class _Wire(asyncio.Protocol):
         self._transport: asyncio.Transport = self._writer.transport
         self._transport.set_protocol(self)
 
-    async def ask(self, command: Sequence[bytes]) -> Any:
-        """The answer to one command."""
-        if self.closed or len(self._waiting) >= MOST:
+    async def ask(self, commands: Sequence[Sequence[bytes]]) -> list[Any]:
+        """The answers to commands, which come in their order; the first error among them is raised."""
+        if self.closed or len(self._waiting) + len(commands) > MOST:
             raise RedisConnectionError("the connection is closed" if self.closed else "too many wait for an answer")
-        answer, heard = asyncio.get_running_loop().create_future(), self._heard
-        self._waiting.append(answer)
-        self._transport.write(hiredis.pack_command(cast("Any", tuple(command))))
+        loop, heard = asyncio.get_running_loop(), self._heard
+        answers = [loop.create_future() for _ in commands]
+        self._waiting.extend(answers)
+        self._transport.write(b"".join([hiredis.pack_command(cast("Any", tuple(command))) for command in commands]))
         try:
-            return await answer
+            await answers[-1]
         except asyncio.CancelledError:
             if self._heard == heard:
                 self._close(RedisConnectionError("nothing came over the connection for too long"))
             raise
+        found = [answer.result() for answer in answers]
+        for each in found:
+            if isinstance(each, RedisError):
+                raise each
+        return found
 
     def hang_up(self) -> None:
         """Close the connection."""
@@ -103,10 +119,8 @@ class _Wire(asyncio.Protocol):
                 if waiting.done():
                     continue  # whoever asked has given up
                 if isinstance(answer, hiredis.ReplyError):
-                    away = str(answer).startswith(AWAY)
-                    waiting.set_exception((RedisConnectionError if away else ResponseError)(str(answer)))
-                else:
-                    waiting.set_result(answer)
+                    answer = ERRORS.get(str(answer).partition(" ")[0], ResponseError)(str(answer))
+                waiting.set_result(answer)
         except hiredis.ProtocolError as error:
             self._close(InvalidResponse(str(error)))
 
@@ -114,11 +128,11 @@ class _Wire(asyncio.Protocol):
         """Tell those who wait."""
         self._close(RedisConnectionError("the server closed the connection" if error is None else str(error)))
 
-    def _close(self, error: Exception) -> None:
+    def _close(self, error: RedisError) -> None:
         self.closed = True
         # What could not be sent yet would keep it open.
         (self._transport.abort if self._transport.get_write_buffer_size() else self._transport.close)()
         waiting, self._waiting = self._waiting, deque()
         for each in waiting:
             if not each.done():
-                each.set_exception(error)
+                each.set_result(error)
