@@ -2,35 +2,23 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 
 import aiohttp
 import pytest
 from aiohttp import web
+from typer.testing import CliRunner
 
+from benchmarks import floor
 from benchmarks.load import closed_loop, open_loop
+from recsys.cli import app
 
 
-def test_the_command_prints_what_was_asked_for(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "recsys",
-        "bench",
-        "serving",
-        "--items",
-        "2000",
-        "--users",
-        "200",
-        "--seconds",
-        "1",
-        "--slow-ranker",
-        "25",
-    ]
+def test_the_command_prints_what_was_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(floor, "SECONDS", 0.3)
     plot = tmp_path / "latency.png"
-    done = subprocess.run([*command, "--json", "--plot", str(plot)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    size = ["--items", "2000", "--users", "100", "--seconds", "1", "--slow-ranker", "25"]
+    done = CliRunner().invoke(app, ["bench", "serving", *size, "--json", "--plot", str(plot)], catch_exceptions=False)
+    assert done.exit_code == 0, done.stderr
     document = json.loads(done.stdout)
     assert {"rate", "p50_ms", "p99_ms", "errors"} <= document["open_loop"].keys()
     assert document["empty_open_loop"]["errors"] == 0 < document["empty_open_loop"]["requests"]

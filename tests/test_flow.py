@@ -89,6 +89,7 @@ def test_a_hundred_promotions_under_load_make_no_error_and_no_mixed_answer(own, 
     old = store.current_id()
     new = retrained(own, configured(factors=16))
     now = store.get(new).manifest.created
+    (own / "recsys.toml").write_text(configured().replace("watch_seconds = 0.1", "watch_seconds = 0.02"))
     with serve(own) as (address, _), httpx.Client(base_url=address) as client:
         expected = {}
         for release in (old, new):
@@ -99,7 +100,7 @@ def test_a_hundred_promotions_under_load_make_no_error_and_no_mixed_answer(own, 
                 assert answer.json()["level"] == "personal"
                 expected[release, user] = ids(answer)
         assert all(expected[old, user] != expected[new, user] for user in USERS)
-        with Load(address) as load:
+        with Load(address, threads=2) as load:
             for flip in range(100):
                 release = (old, new)[flip % 2]
                 store.promote(release, now=now)

@@ -1,12 +1,12 @@
 """Playlists as they are served: from Redis, from files, from when they may be heard, and not what was deleted since."""
 
 import asyncio
+import contextlib
 import json
 import shutil
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -15,7 +15,9 @@ import httpx
 import numpy as np
 import pytest
 from redis import Redis
+from typer.testing import CliRunner
 
+from recsys.cli import app
 from recsys.playlists.delivery import key_of, values
 from recsys.playlists.editions import EditionStore
 from recsys.releases import ReleaseStore
@@ -26,7 +28,7 @@ from recsys.vocabulary import keys_of
 WEEK = "2026-W48"
 
 
-@contextmanager
+@contextlib.contextmanager
 def redis_server(folder):
     """A real Redis on a socket of its own."""
     folder.mkdir(exist_ok=True)
@@ -50,13 +52,26 @@ def redis_server(folder):
             server.terminate()
 
 
+def settings_text(configured, url):
+    more = "[playlists]\nlength = 10\ncanaries = ['196']\n[playlists.gate]\nmost_share = 1\n"
+    return configured(url=url) + more
+
+
+@pytest.fixture(scope="module")
+def night(copied, configured, tmp_path_factory):
+    """A folder in which this week's edition was made and not published, and what was said meanwhile."""
+    folder = tmp_path_factory.mktemp("night")
+    with redis_server(folder / "redis") as (_, url, _):
+        copied(folder, settings_text(configured, url))
+        return folder, done(folder, "playlists", "--week", WEEK)
+
+
 @pytest.fixture
-def shop(home, configured, tmp_path):
+def shop(night, configured, tmp_path):
     """A folder with a release, a Redis, and an edition of this week that is made and not published."""
-    shutil.copytree(home / "var/releases", tmp_path / "var/releases")
+    shutil.copytree(night[0] / "var", tmp_path / "var")
     with redis_server(tmp_path / "redis") as (client, url, server):
-        more = "[playlists]\nlength = 10\ncanaries = ['196']\n[playlists.gate]\nmost_share = 1\n"
-        (tmp_path / "recsys.toml").write_text(configured(url=url) + more)
+        (tmp_path / "recsys.toml").write_text(settings_text(configured, url))
         yield tmp_path, client, server
 
 
@@ -70,9 +85,17 @@ def done(folder, *arguments):
     return run.stdout
 
 
-def test_a_night_from_the_run_to_the_listener_and_back(shop, serve):
+def told(folder, *arguments):
+    """What a command says that only reads: in this process, as another would import everything anew."""
+    with contextlib.chdir(folder):
+        run = CliRunner().invoke(app, ["playlists", *arguments], catch_exceptions=False)
+    assert run.exit_code == 0, run.output
+    return run.stdout
+
+
+def test_a_night_from_the_run_to_the_listener_and_back(night, shop, serve):
     folder, client, _ = shop
-    said = done(folder, "playlists", "--week", WEEK)
+    said = night[1]
     assert "canary 196:" in said
     assert "not published yet" in said
     with serve(folder) as (address, _), httpx.Client(base_url=address, timeout=30) as server:
@@ -122,7 +145,7 @@ def test_a_night_from_the_run_to_the_listener_and_back(shop, serve):
 
 def test_next_weeks_list_waits_until_the_week_begins_where_the_user_lives(shop, serve):
     folder, *_ = shop
-    done(folder, "playlists", "--week", WEEK, "--publish")
+    done(folder, "playlists", "publish", WEEK)
     done(folder, "playlists", "--week", "2027-W01", "--publish")
     with serve(folder) as (address, _):
         assert httpx.get(f"{address}/playlists/196").json()["edition"] == WEEK
@@ -133,7 +156,6 @@ def test_next_weeks_list_waits_until_the_week_begins_where_the_user_lives(shop, 
 
 def test_redis_down_publishes_nothing_and_again_does(shop):
     folder, _, server = shop
-    done(folder, "playlists", "--week", WEEK)
     server.terminate()
     server.wait()
     refused = recsys(folder, "playlists", "publish")
@@ -161,8 +183,7 @@ def test_a_redis_without_room_publishes_nothing_and_says_what_to_do(shop):
 
 def test_what_was_heard_or_dismissed_since_the_release_is_in_no_list(shop):
     folder, *_ = shop
-    done(folder, "playlists", "--week", WEEK)
-    before = [row["item"] for row in json.loads(done(folder, "playlists", "show", "196", "--json"))["items"]]
+    before = [row["item"] for row in json.loads(told(folder, "show", "196", "--json"))["items"]]
     settings = load_settings(folder / "recsys.toml", {})
 
     async def remember():
@@ -175,10 +196,10 @@ def test_what_was_heard_or_dismissed_since_the_release_is_in_no_list(shop):
     asyncio.run(remember())
     again = json.loads(done(folder, "playlists", "--week", WEEK, "--json"))
     assert again["edition"] == "2026-W48.2", "other inputs, another revision"
-    now = json.loads(done(folder, "playlists", "show", "196", "--week", "2026-W48.2", "--json"))["items"]
+    now = json.loads(told(folder, "show", "196", "--week", "2026-W48.2", "--json"))["items"]
     assert len(now) == 10
     assert not {row["item"] for row in now} & set(before)
-    other = json.loads(done(folder, "playlists", "compare", WEEK, "2026-W48.2", "--json"))
+    other = json.loads(told(folder, "compare", WEEK, "2026-W48.2", "--json"))
     assert other["same"] == 942, "nobody else's list is another one"
 
 
@@ -200,7 +221,7 @@ def test_hooks_hear_of_what_is_published_and_their_failure_takes_nothing_back(sh
         toml = (folder / "recsys.toml").read_text()
         hooks = f"command = 'touch'\nwebhook = 'http://127.0.0.1:{server.server_address[1]}/'\n"
         (folder / "recsys.toml").write_text(toml.replace("[playlists]\n", f"[playlists]\n{hooks}"))
-        done(folder, "playlists", "--week", WEEK, "--publish")
+        done(folder, "playlists", "publish")
         server.shutdown()
     assert (folder / WEEK).exists(), "the command was given the edition's id"
     assert heard[0]["edition"] == WEEK
@@ -215,8 +236,8 @@ def test_hooks_hear_of_what_is_published_and_their_failure_takes_nothing_back(sh
 
 def test_what_is_put_into_redis_is_what_stands_in_the_file(shop):
     folder, *_ = shop
-    done(folder, "playlists", "--week", WEEK, "--sample", "50")
-    edition = EditionStore(folder / "var/playlists").get(WEEK)
+    done(folder, "playlists", "--week", "2026-W49", "--sample", "50")
+    edition = EditionStore(folder / "var/playlists").get("2026-W49")
     lists = dict(values(edition, 0))
     assert len(lists) == 50
     for user, value in lists.items():
@@ -233,19 +254,19 @@ def test_the_command_line_says_what_there_is(shop):
     folder, *_ = shop
     assert "say which week to make" in recsys(folder, "playlists").stderr
     assert recsys(folder, "playlists", "--week", "2026-W54").returncode == 1
-    done(folder, "playlists", "--week", WEEK, "--publish")
+    done(folder, "playlists", "publish", WEEK)
     done(folder, "playlists", "--week", "2026-W49")
     (folder / "var/playlists/.making-2026-W50").mkdir()
-    status = json.loads(done(folder, "playlists", "status", "--json"))
+    status = json.loads(told(folder, "status", "--json"))
     assert [(row["edition"], row["served"]) for row in status["editions"]] == [(WEEK, True), ("2026-W49", False)]
     assert status["waiting"] == ["2026-W50"]
-    assert "2026-W50 waits" in done(folder, "playlists", "status")
-    assert json.loads(done(folder, "playlists", "compare", WEEK, "2026-W49", "--json"))["overlap"] == 0
-    assert "943 users have a list in both" in done(folder, "playlists", "compare", WEEK, "2026-W49")
-    assert "196, 2026-W48, personal" in done(folder, "playlists", "show", "196", "--week", WEEK)
+    assert "2026-W50 waits" in told(folder, "status")
+    assert json.loads(told(folder, "compare", WEEK, "2026-W49", "--json"))["overlap"] == 0
+    assert "943 users have a list in both" in told(folder, "compare", WEEK, "2026-W49")
+    assert "196, 2026-W48, personal" in told(folder, "show", "196", "--week", WEEK)
     assert "'nobody' has no list" in recsys(folder, "playlists", "show", "nobody").stderr
-    assert "10 items" in done(folder, "playlists", "export", str(folder / "x.m3u"), "--user", "196")
+    assert "10 items" in told(folder, "export", str(folder / "x.m3u"), "--user", "196")
     assert Path(folder / "x.m3u").exists()
-    assert "0 editions removed" in done(folder, "playlists", "prune", "--keep", "1"), "what must not be repeated stays"
+    assert "0 editions removed" in told(folder, "prune", "--keep", "1"), "what must not be repeated stays"
     refused = recsys(folder, "playlists", "--week", WEEK, "--engine", "abacus")
     assert "unknown engine 'abacus', choose one of local, spark" in refused.stderr
