@@ -17,10 +17,13 @@ from typing import Any
 
 import aiohttp
 import numpy as np
+import uvloop
 
 WARM_UP = 200
 """Requests sent before anything is timed."""
 TIMEOUT = 5.0
+EARLY = 0.0005
+"""Seconds before a request is to leave when its sender wakes up: a sleep ends 0.3 ms late, which is no server's doing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,12 @@ async def open_loop(session: aiohttp.ClientSession, paths: list[str], rate: floa
 
     asking = []
     for place, moment in enumerate(moments.tolist()):
-        if (left := moment - time.perf_counter()) > 0:
-            # The clock of the event loop counts milliseconds; a thread's sleep is a hundred times finer, and unlike
-            # looking at the clock over and over it leaves the processor to who answers.
+        # The clock of the event loop counts milliseconds, a thread's sleep is ten times finer; only what that is late by
+        # is waited for by looking at the clock over and over, since who answers needs the processors.
+        if (left := moment - time.perf_counter() - EARLY) > 0:
             await asyncio.to_thread(time.sleep, left)
+        while time.perf_counter() < moment:
+            await asyncio.sleep(0)
         asking.append(asyncio.create_task(ask(paths[place % len(paths)], moment)))
     await asyncio.gather(*asking)
     return Seen(times, errors, time.perf_counter() - float(moments[0]))
@@ -111,7 +116,7 @@ def summary(seen: Seen) -> dict[str, Any]:
 
 def main(url: str, paths: str, how: str, amount: str, seconds: str) -> None:
     """Print what came back as JSON, with every time, in the order of the answers."""
-    found = asyncio.run(_run(url, json.loads(Path(paths).read_bytes()), how, float(amount), float(seconds)))
+    found = uvloop.run(_run(url, json.loads(Path(paths).read_bytes()), how, float(amount), float(seconds)))
     sys.stdout.write(json.dumps({**summary(found), "ms": [round(1000 * took, 3) for took in found.seconds]}))
 
 
