@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 
+from threadpoolctl import threadpool_limits
+
 from recsys.errors import PlaylistError
 from recsys.playlists.working import Opening, work
 
@@ -22,12 +24,18 @@ THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """So many processes, one a core with 0. Ctrl-C lets those that are at a part end it, and begins no other."""
+    """So many processes, one a core with 0. Ctrl-C lets those that are at a part end it, and begins no other.
+
+    A part that is alone is done in this process, since another takes longer to start.
+    """
 
     count: int = 0
 
     def __call__(self, opening: Opening, job: str, parts: Sequence[int], done: Callable[[int], None]) -> None:
         """PlaylistError if a process was ended from outside."""
+        if len(parts) == 1:
+            with threadpool_limits(1):
+                return Here()(opening, job, parts, done)
         count = min(self.count or len(os.sched_getaffinity(0)), len(parts))
         with _one_thread():
             pool = ProcessPoolExecutor(count, get_context("spawn"), _quietly)
@@ -42,6 +50,7 @@ class Processes:
                 ) from error
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
+        return None
 
 
 @contextmanager
@@ -76,7 +85,7 @@ def _end_with(sentinel: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """In this process, one part after the other: for few users, where other processes take longer to start."""
+    """In this process, one part after the other."""
 
     def __call__(self, opening: Opening, job: str, parts: Sequence[int], done: Callable[[int], None]) -> None:
         """As :class:`Processes`, to the byte where BLAS adds up alike."""
