@@ -210,13 +210,28 @@ class Resolver:
         if not owners:
             return base, np.zeros(len(rows), bool)
         some = [state for state in states if state is not None and len(state.recent)]
-        owner = np.repeat(owners, [len(state.recent) for state in some])
-        items = self.items.rows_of_keys(np.concatenate([state.recent for state in some]))
-        known = items >= 0
-        weights, times = (
-            np.concatenate([getattr(state, name) for state in some])[known] for name in ("weights", "times")
+        keys, weights, times = (
+            np.concatenate([getattr(state, name) for state in some]) for name in ("recent", "weights", "times")
         )
-        return base.with_events(owner[known], items[known], weights, times)
+        owner = np.repeat(owners, [len(state.recent) for state in some])
+        if len(states) == 1:
+            new = self._is_new(base, keys, times)
+            owner, keys, weights, times = owner[new], keys[new], weights[new], times[new]
+        items = self.items.rows_of_keys(keys)
+        known = items >= 0
+        return base.with_events(owner[known], items[known], weights[known], times[known])
+
+    def _is_new(self, taken: History, keys: UInt64, times: Int64) -> Bool:
+        """Which events of one user are not known yet, before their items are looked for in the whole catalogue."""
+        if not len(taken.rows):
+            return np.ones(len(keys), bool)
+        before = self.items.row_keys[taken.rows]
+        order = before.argsort()
+        at = before[order].searchsorted(keys)
+        at[at == len(order)] = 0
+        at = order[at]
+        new: Bool = (before[at] != keys) | (times > taken.times[at])
+        return new
 
     def _query(self, user: str, row: int, state: UserState | None, now: datetime) -> Query:
         taken, taught = self._taken(np.array([row], np.int32), [state])

@@ -14,6 +14,7 @@ from recsys.errors import ReleaseDamaged
 from recsys.pipeline import Line, Surface
 from recsys.releases import ReleaseStore
 from recsys.retrieval import Query
+from recsys.stores import UserState
 from recsys.users import History
 from recsys.vocabulary import keys_of
 
@@ -151,6 +152,21 @@ def test_a_vector_is_the_same_to_the_bit_whoever_else_is_there(engine):
     together = engine.resolver.folded(history.of_rows(some))
     for user, vector in zip(some, together, strict=True):
         assert vector.tobytes() == engine.resolver.folded(history.of_rows([user]))[0].tobytes()
+
+
+@given(st.randoms(use_true_random=False), st.sampled_from(["196", "stranger"]))
+def test_who_is_asked_for_alone_has_taken_what_they_have_taken_in_company(engine, random, user):
+    taken, _ = engine.resolver.taken([user], [None])
+    there = [*engine.items.row_keys[taken.rows].tolist(), *engine.items.row_keys[:9].tolist(), 1, 2]
+    keys = np.array([random.choice(there) for _ in range(random.randrange(9))], np.uint64)
+    times = np.array([random.choice([0, *taken.times.tolist(), 2**40]) for _ in keys], np.int64)
+    weights = np.array([random.choice([-1, 0, 1, 3]) for _ in keys], np.float32)
+    state = UserState(user, None, keys, weights, times, keys[:0])
+    alone, taught = engine.resolver.taken([user], [state])
+    together, others = engine.resolver.taken([user, "405"], [state, None])
+    assert taught[0] == others[0]
+    for name in ("rows", "weights", "times"):
+        assert np.array_equal(getattr(alone, name), getattr(together, name)[: together.indptr[1]])
 
 
 def test_a_vector_that_was_folded_before_is_taken_and_one_of_another_width_is_not(engine, state, now):
