@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -122,5 +123,16 @@ class Measured:
             await self._app(scope, receive, watching)
         finally:
             route = getattr(scope.get("route"), "path", "other")
-            METRICS.requests.labels(route, str(status)).inc()
-            METRICS.latency.labels(route).observe(time.perf_counter() - start)
+            _requests(route, status).inc()
+            _latency(route).observe(time.perf_counter() - start)
+
+
+# Looking a counter up by its labels takes as long as counting.
+@lru_cache(maxsize=1024)
+def _requests(route: str, status: int) -> Counter:
+    return METRICS.requests.labels(route, str(status))
+
+
+@lru_cache(maxsize=256)
+def _latency(route: str) -> Histogram:
+    return METRICS.latency.labels(route)
