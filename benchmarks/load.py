@@ -23,7 +23,7 @@ WARM_UP = 200
 """Requests sent before anything is timed."""
 TIMEOUT = 5.0
 EARLY = 0.0005
-"""Seconds before a request is to leave when its sender wakes up: a sleep ends 0.3 ms late, which is no server's doing."""
+"""Seconds before a request is to leave when its sender wakes up: sleep ends 0.3 ms late, which is no server's doing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,11 @@ async def open_loop(session: aiohttp.ClientSession, paths: list[str], rate: floa
 
     asking = []
     for place, moment in enumerate(moments.tolist()):
-        # The clock of the event loop counts milliseconds, a thread's sleep is ten times finer; only what that is late by
-        # is waited for by looking at the clock over and over, since who answers needs the processors.
+        # The clock of the event loop counts milliseconds, a thread's sleep is ten times finer. What that may be late by
+        # is waited for by looking at the clock over and over, and no longer, since who answers needs the processors.
         if (left := moment - time.perf_counter() - EARLY) > 0:
             await asyncio.to_thread(time.sleep, left)
-        while time.perf_counter() < moment:
+        while time.perf_counter() < moment:  # noqa: ASYNC110  a moment sets no event
             await asyncio.sleep(0)
         asking.append(asyncio.create_task(ask(paths[place % len(paths)], moment)))
     await asyncio.gather(*asking)
