@@ -45,7 +45,7 @@ class Line:
         return (await self.ask_all((command,)))[0]
 
     async def ask_all(self, commands: Sequence[Sequence[bytes]]) -> list[Any]:
-        """The answers to commands that are sent at once, at most :data:`MOST`; errors as of :meth:`ask`."""
+        """The answers to commands that are sent at once, 1 to :data:`MOST`; errors as of :meth:`ask`."""
         if (wire := self._wire) is not None and not wire.closed:
             try:
                 return await wire.ask(commands)
