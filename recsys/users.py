@@ -214,6 +214,7 @@ class Resolver:
             np.concatenate([getattr(state, name) for state in some]) for name in ("recent", "weights", "times")
         )
         owner = np.repeat(owners, [len(state.recent) for state in some])
+        # Keys tell apart the items of one user; those of several are sorted out by with_events.
         if len(states) == 1:
             new = self._is_new(base, keys, times)
             owner, keys, weights, times = owner[new], keys[new], weights[new], times[new]

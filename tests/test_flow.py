@@ -100,7 +100,7 @@ def test_a_hundred_promotions_under_load_make_no_error_and_no_mixed_answer(own, 
                 assert answer.json()["level"] == "personal"
                 expected[release, user] = ids(answer)
         assert all(expected[old, user] != expected[new, user] for user in USERS)
-        with Load(address, threads=2) as load:
+        with Load(address) as load:
             for flip in range(100):
                 release = (old, new)[flip % 2]
                 store.promote(release, now=now)

@@ -35,7 +35,8 @@ class Processes:
         """PlaylistError if a process was ended from outside."""
         if len(parts) == 1:
             with threadpool_limits(1):
-                return Here()(opening, job, parts, done)
+                Here()(opening, job, parts, done)
+            return
         count = min(self.count or len(os.sched_getaffinity(0)), len(parts))
         with _one_thread():
             pool = ProcessPoolExecutor(count, get_context("spawn"), _quietly)
@@ -50,7 +51,6 @@ class Processes:
                 ) from error
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
-        return None
 
 
 @contextmanager
