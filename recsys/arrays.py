@@ -77,6 +77,17 @@ class Patched:
         return Patched(self._base, all_rows, np.concatenate([values, self._values])[last], length)
 
 
+def at_hand(array: Any, rows: Int32) -> tuple[np.ndarray, Int32]:
+    """An array, and rows of it of any shape, as compiled loops take them: an ndarray that holds these rows at least.
+
+    Rows below 0 stay; others may point elsewhere than before.
+    """
+    if not isinstance(array, Patched):
+        return array, np.ascontiguousarray(rows)
+    at = np.arange(rows.size, dtype=np.int32).reshape(rows.shape)
+    return array[np.maximum(rows, 0).ravel()], np.where(rows < 0, np.int32(-1), at)
+
+
 def patched(base: np.ndarray, rows: Int32 | Int64, values: np.ndarray) -> Any:
     """``base`` with ``values``, (m, …), at m different ``rows``: old ones, and new ones that go on behind the last.
 

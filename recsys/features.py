@@ -14,10 +14,12 @@ from types import MappingProxyType
 
 import numpy as np
 
-from recsys.arrays import Bool, Float32, Float64, Int32
+from recsys.arrays import Bool, Float32, Float64, Int32, at_hand
 from recsys.candidates import NONE, Candidates
 from recsys.errors import unknown_choice
 from recsys.item_facts import ItemFacts
+from recsys.kernels import features as kernels
+from recsys.kernels.vectors import products
 from recsys.retrieval import CONTENT_INDEX, ITEMS_INDEX, SIMILAR_INDEX, Parts, Query
 
 WINDOWS = (1, 5, 20)
@@ -60,9 +62,8 @@ class Asked:
         """Cosine of each recent item and each candidate in unit vectors: float32 (q, 20, n), 0 where there is none."""
         if space not in self._cosines:
             vectors = self.parts.vectors[space]
-            of_candidates, of_recent = vectors[np.maximum(self.rows, 0)], vectors[np.maximum(self.recent, 0)]
-            products = np.matmul(of_recent, of_candidates.transpose(0, 2, 1))
-            self._cosines[space] = np.where((self.recent >= 0)[:, :, None], products, np.float32(0))
+            of_recent = np.where((self.recent >= 0)[..., None], vectors[np.maximum(self.recent, 0)], np.float32(0))
+            self._cosines[space] = products(*at_hand(vectors, self.rows), of_recent)
         return self._cosines[space]
 
     @cached_property
@@ -82,15 +83,6 @@ class Asked:
             return np.full(self.rows.shape, np.nan, values.dtype)
         said: np.ndarray = values[places]
         return said if there is None else np.where(there, said, values.dtype.type(np.nan))
-
-    @property
-    def categories(self) -> Int32:
-        """The categories of each candidate, int32 (q, n, ≤ 8), -1 where there are no more."""
-        places, there = self._known
-        if not len(self.facts):
-            return self.facts.categories_of(self.rows)
-        said: Int32 = self.facts.categories[places]
-        return said if there is None else np.where(there[..., None], said, NONE)
 
     def by_user(self, values: Sequence[float] | Float64) -> Float32:
         """One value a query, the same in all of its slots: float32 (q, n)."""
@@ -166,18 +158,9 @@ def _known(name: str) -> tuple[Feature, str]:
 # --------------------------------------------------------------------------- what the sources and the fusion said
 
 
-def _ranks(values: Float32) -> Float32:
-    """1 for the largest of each line of float32 (q, n), equal ones alike, nan where nan."""
-    ranks = np.empty(values.shape, np.float32)
-    for line, own in enumerate(-values):
-        # nan stands last in the order, and behind everything that it is compared with.
-        ranks[line] = np.sort(own).searchsorted(own) + 1
-    return np.where(np.isnan(values), np.float32(np.nan), ranks)
-
-
 def _signal(asked: Asked, source: str) -> Float32:
     said = asked.candidates.signals.get(source)
-    return np.full(asked.rows.shape, np.nan, np.float32) if said is None else said
+    return np.full(asked.rows.shape, np.nan, np.float32) if said is None else np.ascontiguousarray(said)
 
 
 def _over(above: Float32, below: np.ndarray) -> Float32:
@@ -186,29 +169,24 @@ def _over(above: Float32, below: np.ndarray) -> Float32:
     return ratio
 
 
-def _to_best(values: Float32) -> Float32:
-    """The values as shares of the largest size in their line: sums and counts grow with the log, shares do not."""
-    return _over(values, np.where(np.isfinite(values), np.abs(values), 0).max(axis=1, initial=0, keepdims=True))
-
-
 def fusion_rank(asked: Asked, _: str) -> Float32:
     """Place in the fused list."""
-    return _ranks(asked.candidates.scores)
+    return kernels.ranks(np.ascontiguousarray(asked.candidates.scores))
 
 
 def fusion_score(asked: Asked, _: str) -> Float32:
     """The fusion's score by the best one's."""
-    return _to_best(asked.candidates.scores)
+    return kernels.shares(np.ascontiguousarray(asked.candidates.scores))
 
 
 def source_rank(asked: Asked, source: str) -> Float32:
     """Place among what the source proposed."""
-    return _ranks(_signal(asked, source))
+    return kernels.ranks(_signal(asked, source))
 
 
 def source_score(asked: Asked, source: str) -> Float32:
     """The source's score by its best one's for this query."""
-    return _to_best(_signal(asked, source))
+    return kernels.shares(_signal(asked, source))
 
 
 def agreeing(asked: Asked, _: str) -> Float32:
@@ -229,9 +207,9 @@ def affinity(asked: Asked, _: str) -> Float32:
     for line, query in enumerate(asked.queries):
         if query.vector is not None:
             users[line] = query.vector
-    products = np.matmul(items[np.maximum(asked.rows, 0)], users[:, :, None])[:, :, 0]
+    said = products(*at_hand(items, asked.rows), users[:, None])[:, 0]
     known = np.asarray(users.any(axis=1))[:, None]
-    return np.where(known, products, np.float32(np.nan))
+    return np.where(known, said, np.float32(np.nan))
 
 
 def _mean_cosine(asked: Asked, space: str, window: int) -> Float32:
@@ -306,17 +284,8 @@ def hour(asked: Asked, _: str) -> Float32:
 
 def category_affinity(asked: Asked, _: str) -> Float32:
     """Mean share that the item's categories have in the user's 20 newest items."""
-    # One place more than there are categories, the last, which stays empty: -1 points there.
-    facts, queries, width = asked.facts, len(asked.queries), asked.facts.width + 1
-    lines = np.arange(0, queries * width, width)[:, None, None]
-    of_recent, of_candidates = facts.categories_of(asked.recent), asked.categories
-    counts = (of_recent >= 0).sum(axis=2)
-    shares = np.where(of_recent >= 0, 1 / np.maximum(counts, 1)[..., None], 0)
-    mix = np.bincount((lines + np.maximum(of_recent, 0)).ravel(), shares.ravel(), queries * width)
-    described = (counts > 0).sum(axis=1)[:, None]
-    # Before the first place of a line stands the last one of the line before it.
-    found = mix[lines + of_candidates].sum(axis=2).astype(np.float32)
-    return _over(found, described * (of_candidates >= 0).sum(axis=2))
+    facts = asked.facts
+    return kernels.likeness(facts.categories, facts.width, asked.recent, np.ascontiguousarray(asked.rows))
 
 
 def shown(asked: Asked, _: str) -> Float32:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from recsys.arrays import Float32, Float64, Int32, patched
+from recsys.arrays import Float32, Float64, Int32, Patched, patched
 from recsys.candidates import NONE
+from recsys.kernels import candidates as kernels
 from recsys.vocabulary import load_mapped
 
 
@@ -45,23 +46,14 @@ class ItemLists:
         return total.reshape(len(histories), n).astype(np.float32)
 
     def touched(self, history: Int32, weights: Float32) -> tuple[Int32, Float32]:
-        """The items of which a history says anything, int32 (m,), ascending, and their scores, float32 (m,).
+        """The items of which a history says anything, int32 (m,), in any order, and their scores, float32 (m,).
 
         What :meth:`scores` gives, in a time that does not grow with the catalogue.
         """
-        rows = self.rows[history].ravel()
-        said = (self.weights[history] * np.maximum(weights, 0)[:, None]).ravel()
-        # Item and place in one number: sorting numbers is quicker than sorting their places.
-        codes = np.sort((rows.astype(np.int64) << 32) | np.arange(len(rows)))
-        codes = codes[codes.searchsorted(0) :]
-        if not len(codes):
-            return rows[:0], said[:0]
-        rows = (codes >> 32).astype(np.int32)
-        starts = np.ones(len(rows), bool)
-        starts[1:] = rows[1:] != rows[:-1]
-        # Added up as the dense way does, in float64 and in the order of the history.
-        sums = np.add.reduceat(said[codes & 0xFFFFFFFF].astype(np.float64), np.flatnonzero(starts))
-        return rows[starts], sums.astype(np.float32)
+        if isinstance(self.rows, Patched):
+            lists = np.arange(len(history), dtype=np.int32)
+            return kernels.summed(self.rows[history], self.weights[history], lists, weights)
+        return kernels.summed(self.rows, self.weights, history, weights)
 
     def explain(self, history: Int32, weights: Float32, rows: Int32) -> Float64:
         """What each of r items of a history adds to the scores of ``rows``, int32 (m,): float64 (m, r)."""

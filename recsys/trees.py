@@ -1,4 +1,4 @@
-"""Boosted trees, read from LightGBM's text and evaluated in numpy alone: no training library answers requests.
+"""Boosted trees, read from LightGBM's text and evaluated without it: no training library answers requests.
 
 QuickScorer, Lucchese et al. (2015): the leaves of a tree are bits of a word, in the order from left to right. A split
 that sends a row to the right takes the leaves below its left away; of what is left the first is the row's leaf. Here
@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys.arrays import Float32, Float64, Int64
+from recsys.arrays import Float32, Float64, Int32, Int64
+from recsys.kernels import trees as kernels
 
-BLOCK = 256
-"""Rows whose words are joined at once, so that they stay in the cache."""
+BLOCK = 64
+"""Bytes that are joined at once."""
 WORDS = (np.uint16, np.uint32, np.uint64)
 MOST_LEAVES = 64
 """The bits of the longest word."""
@@ -26,30 +27,24 @@ _CATEGORICAL, _LEFT_IF_MISSING, _MISSING_SHIFT, _MISSING_IS_NAN, _MISSING_IS_ZER
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Splits:
-    """Every split by one column.
-
-    ``thresholds``: float32 (t + 1,), ascending, infinity behind the last: a value lies above a threshold exactly if it
-    lies above the next float32 below that, and nan above infinity. ``words``: uint16, uint32 or uint64 (t + 2, trees):
-    line p is left where p thresholds lie below the value, the last line where the value is nan.
-    """
-
-    column: int
-    thresholds: Float32
-    words: np.ndarray
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Trees:
     """Regression trees over ``columns`` columns.
 
+    ``splits``: int32 (s,), the columns that anything splits by; ``thresholds``: float32, those of split i ascending in
+    ``thresholds[starts[i]:starts[i + 1]]``, infinity behind the last: a value lies above a threshold exactly if it lies
+    above the next float32 below that, and nan above infinity. ``words``: uint16, uint32 or uint64 (thresholds + s,
+    trees and what fills up a :data:`BLOCK`): of each split's lines, p is left where p thresholds lie below the value,
+    the last where the value is nan.
     ``leaves``: float64 (trees, bits of a word), the values from left to right.
     Laws: equal to LightGBM's raw prediction up to the rounding of the sum; nan goes where LightGBM sends it; a batch
     equals its rows one by one.
     """
 
     columns: int
-    splits: Sequence[Splits]
+    splits: Int32
+    starts: Int32
+    thresholds: Float32
+    words: np.ndarray
     leaves: Float64
 
     @classmethod
@@ -77,12 +72,20 @@ class Trees:
         leaves = np.zeros((len(trees), 8 * word().itemsize))
         for at, tree in enumerate(trees):
             leaves[at, : len(tree.values)] = tree.values
-        found = []
-        for column in range(columns):
-            mine = [(at, split) for at, tree in enumerate(trees) for split in tree.splits if split.column == column]
-            if mine:
-                found.append(_splits(column, mine, len(trees), word))
-        return cls(columns, found, leaves)
+        by_column: dict[int, list[tuple[int, _Split]]] = {}
+        for at, tree in enumerate(trees):
+            for split in tree.splits:
+                by_column.setdefault(split.column, []).append((at, split))
+        width = -(-len(trees) * word().itemsize // BLOCK) * BLOCK // word().itemsize
+        tables = [_table(mine, width, word) for _, mine in sorted(by_column.items())]
+        return cls(
+            columns,
+            np.array(sorted(by_column), np.int32),
+            np.cumsum([0, *(len(thresholds) for thresholds, _ in tables)], dtype=np.int32),
+            np.concatenate([np.zeros(0, np.float32), *(thresholds for thresholds, _ in tables)]),
+            np.concatenate([np.zeros((0, width), word), *(words for _, words in tables)]),
+            leaves,
+        )
 
     def __len__(self) -> int:
         return len(self.leaves)
@@ -92,27 +95,9 @@ class Trees:
         if rows.ndim != 2 or rows.shape[1] != self.columns:
             raise ValueError(f"rows are {rows.shape} but the trees were grown on {self.columns} columns: they must fit")
         scores = np.empty(len(rows))
-        for start in range(0, len(rows), BLOCK):
-            scores[start : start + BLOCK] = self._block(rows[start : start + BLOCK])
+        rows = np.ascontiguousarray(rows, np.float32)
+        kernels.score(rows, self.splits, self.starts, self.thresholds, self.words, self.leaves, scores)
         return scores
-
-    def _block(self, rows: Float32) -> Float64:
-        word = self.splits[0].words.dtype.type if self.splits else WORDS[0]
-        left = np.full((len(rows), len(self)), ~word(0))
-        taken = np.empty_like(left)
-        columns = np.ascontiguousarray(rows.T, np.float32)
-        for splits in self.splits:
-            lines = splits.thresholds.searchsorted(columns[splits.column])
-            if lines[0] == lines[-1] and (lines == lines[0]).all():  # what is said of the user is the same in every row
-                np.bitwise_and(left, splits.words[lines[0]], out=left)
-            else:
-                splits.words.take(lines, axis=0, out=taken, mode="clip")
-                np.bitwise_and(left, taken, out=left)
-        # The bits below the lowest one that is left.
-        first = np.bitwise_count(~left & (left - word(1)))
-        places = np.add(first, np.arange(len(self)) * self.leaves.shape[1], dtype=np.intp)
-        total: Float64 = self.leaves.ravel().take(places).sum(axis=1)
-        return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,21 +180,24 @@ def _left_to_right(left: Sequence[int], right: Sequence[int]) -> tuple[list[int]
     return order, below
 
 
-def _splits(column: int, mine: Sequence[tuple[int, _Split]], trees: int, word: type[np.unsignedinteger]) -> Splits:
+def _table(
+    mine: Sequence[tuple[int, _Split]], width: int, word: type[np.unsignedinteger]
+) -> tuple[Float32, np.ndarray]:
+    """The thresholds and the words of all splits by one column, each with its tree."""
     exact = np.array([split.threshold for _, split in mine])
     with np.errstate(over="ignore"):
         near = exact.astype(np.float32)
     near = np.where(near > exact, np.nextafter(near, np.float32(-np.inf)), near)
     thresholds = np.unique(near)
     every = ~word(0)
-    words = np.full((len(thresholds) + 2, trees), every)
+    words = np.full((len(thresholds) + 2, width), every)
     places: Int64 = np.searchsorted(thresholds, near)
     for place, (at, split) in zip(places.tolist(), mine, strict=True):
         kept = every ^ word(split.left)
         words[place + 1 : -1, at] &= kept
         if split.nan_right:
             words[-1, at] &= kept
-    return Splits(column, np.append(thresholds, np.float32(np.inf)), words)
+    return np.append(thresholds, np.float32(np.inf)), words
 
 
 def pairs_of(text: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from recsys.arrays import Float32, Int32
 from recsys.candidates import EMPTY, NONE, Candidates
 from recsys.errors import unknown_choice
 from recsys.item_lists import ItemLists
+from recsys.kernels import candidates as kernels
 from recsys.retrieval import NO_ROWS, Parts, Query
 from recsys.topk import best
 
@@ -74,6 +75,8 @@ class ItemItem:
         items, totals = self.lists.touched(query.recent, query.weights)
         if not len(items):
             return np.zeros(len(rows), np.float32)
+        order = items.argsort()
+        items, totals = items[order], totals[order]
         at = np.minimum(np.searchsorted(items, rows), len(items) - 1)
         named = (items[at] == rows) & ~np.isin(rows, self.gone)
         return np.where(named, totals[at], np.float32(0))
@@ -85,11 +88,7 @@ class ItemItem:
             kept &= ~np.isin(items, self.gone)
         if query.allowed is not None:
             kept &= query.allowed.holds(items)
-        items = items[kept]
-        if not len(items):
-            return np.full(k, NONE), np.full(k, EMPTY)
-        places, scores = best(totals[kept][None], k)
-        return np.where(places[0] >= 0, items[places[0]], NONE), scores[0]
+        return kernels.best(items[kept], totals[kept], k)
 
     def _blocks(self, queries: Sequence[Query]) -> list[tuple[int, Sequence[Query]]]:
         size = max(1, BLOCK // max(1, len(self.lists)))

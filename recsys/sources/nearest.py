@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys.arrays import Float32, Int32
+from recsys.arrays import Float32, Int32, at_hand
 from recsys.candidates import EMPTY, NONE, Candidates
 from recsys.errors import unknown_choice
+from recsys.kernels.vectors import products
 from recsys.retrieval import Parts, Query, SearchIndex
 
 CHUNK = 128
@@ -71,8 +72,8 @@ def scored(items: Float32, asking: list[int], vectors: Float32, rows: Int32) -> 
     for start in range(0, len(asking), CHUNK):
         part = asking[start : start + CHUNK]
         named = rows[part]
-        products = np.matmul(items[np.maximum(named, 0)], vectors[start : start + CHUNK, :, None])[:, :, 0]
-        scores[part] = np.where(named >= 0, products, np.float32(np.nan))
+        said = products(*at_hand(items, named), vectors[start : start + CHUNK, None])[:, 0]
+        scores[part] = np.where(named >= 0, said, np.float32(np.nan))
     return scores
 
 

@@ -10,10 +10,9 @@ import numpy as np
 from recsys.arrays import Float32, Int32
 from recsys.candidates import EMPTY, NONE, Candidates
 from recsys.errors import unknown_choice
+from recsys.kernels.candidates import merged
 from recsys.retrieval import NO_ROWS, SIMILAR_INDEX, Parts, Query, SearchIndex
 from recsys.sources.nearest import searched
-
-_HALF, _LARGEST = np.uint64(32), np.uint64(2**32 - 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,20 +74,3 @@ class SimilarToRecent:
         vectors = self.vectors[np.concatenate([NO_ROWS, *last])]
         known = vectors.any(axis=1)
         return lines[known], np.ascontiguousarray(vectors[known])
-
-
-def merged(rows: Int32, scores: Float32, k: int) -> tuple[Int32, Float32]:
-    """The k different rows of the largest scores above 0, in exactly k slots; equal ones by row."""
-    said = (scores > 0) & (rows >= 0)
-    # A positive float's bits grow with it, so row and score fit into one number, and sorting numbers is quick: first by
-    # row, to keep the best score of each, then by score.
-    items, falling = rows[said].astype(np.uint64), _LARGEST - scores[said].view(np.uint32)
-    codes = np.sort(items << _HALF | falling)
-    items = codes >> _HALF
-    best = np.ones(len(codes), bool)
-    best[1:] = items[1:] != items[:-1]
-    codes = np.sort(codes[best] << _HALF | items[best])[:k]
-    found, values = np.full(k, NONE), np.full(k, EMPTY)
-    found[: len(codes)] = codes & _LARGEST
-    values[: len(codes)] = (_LARGEST - (codes >> _HALF)).astype(np.uint32).view(np.float32)
-    return found, values

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsys.arrays import Bool, Int32, Int64
-from recsys.candidates import Candidates
+from recsys.candidates import NONE, Candidates
+from recsys.kernels import candidates as kernels
 from recsys.retrieval import Parts, Query
 
 
@@ -52,29 +53,16 @@ class Capped:
         # Items that came after the catalogue was grouped have no group.
         grouped = (found.rows >= 0) & (found.rows < len(self.starts) - 1)
         known = np.where(grouped, found.rows, 0)
-        kept = np.ones(found.shape, bool)
+        kept = np.empty(found.shape, bool)
         if self.alone is not None:
-            for line, groups in enumerate(np.where(grouped, self.alone[known], -1)):
-                kept[line] = self._one(groups)
-        else:
-            starts = self.starts[known]
-            ends = np.where(grouped, self.starts[known + 1], starts)
-            for line in range(len(kept)):
-                kept[line] = self._several(starts[line], ends[line])
+            groups = np.where(grouped, self.alone[known], NONE)
+            taken = kernels.capped(groups, self.at_most, kept.view(np.uint8))
+            return found.keep(kept) if taken else found
+        starts = self.starts[known]
+        ends = np.where(grouped, self.starts[known + 1], starts)
+        for line in range(len(kept)):
+            kept[line] = self._several(starts[line], ends[line])
         return found.keep(kept)
-
-    def _one(self, groups: Int32) -> Bool:
-        """Which of a list's items stay, int32 (m,) their groups, -1 for none."""
-        # Group and place in one number, so that a group's items stand together, best first.
-        codes = np.sort((groups.astype(np.int64) << 32) | np.arange(len(groups)))
-        ordered = codes >> 32
-        # One whose group is that of the one so many places before it comes too late.
-        late = codes[self.at_most :][
-            (ordered[self.at_most :] == ordered[: -self.at_most]) & (ordered[self.at_most :] >= 0)
-        ]
-        kept = np.ones(len(codes), bool)
-        kept[late & 0xFFFFFFFF] = False
-        return kept
 
     def _several(self, starts: Int64, ends: Int64) -> Bool:
         counts: Counter[int] = Counter()

@@ -8,9 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from recsys.arrays import Float32, Int32, Int64
+from recsys.arrays import Float32, at_hand
 from recsys.candidates import Candidates
 from recsys.errors import unknown_choice
+from recsys.kernels.vectors import diverse
 from recsys.retrieval import SIMILAR_INDEX, Parts, Query
 
 
@@ -52,29 +53,8 @@ class Diverse:
         depth = min(self.depth, found.shape[1])
         if not self.weight or depth < 3:
             return found
+        relevance = np.linspace(1 - self.weight, 0, depth, dtype=np.float32)
         order = np.tile(np.arange(found.shape[1]), (found.shape[0], 1))
-        for line, rows in enumerate(found.rows[:, :depth]):
-            order[line, :depth] = self._chosen(rows)
+        head = at_hand(self.vectors, found.rows[:, :depth])
+        order[:, :depth] = diverse(*head, relevance, self.weight, self.length)
         return found.reordered(order)
-
-    def _chosen(self, rows: Int32) -> Int64:
-        """Places of m candidates, best first, in the order in which they are taken."""
-        depth, weight = len(rows), np.float32(self.weight)
-        vectors = self.vectors[np.maximum(rows, 0)]
-        likeness = vectors @ vectors.T
-        relevance = (1 - self.weight) * np.linspace(1, 0, depth, dtype=np.float32)
-        # What is empty comes last, in any company.
-        value = np.where(rows >= 0, relevance, np.float32(-2))
-        nearest, worth = np.zeros(depth, np.float32), np.empty(depth, np.float32)
-        taken = []
-        for _ in range(min(self.length, depth)):
-            np.multiply(nearest, weight, out=worth)
-            np.subtract(value, worth, out=worth)
-            best = int(worth.argmax())
-            taken.append(best)
-            value[best] = -np.inf
-            np.maximum(nearest, likeness[best], out=nearest)
-        # The others as they stood.
-        rest = np.ones(depth, bool)
-        rest[taken] = False
-        return np.concatenate([taken, np.flatnonzero(rest)])

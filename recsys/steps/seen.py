@@ -9,6 +9,7 @@ import numpy as np
 
 from recsys.arrays import Int32
 from recsys.candidates import Candidates
+from recsys.kernels import candidates as kernels
 from recsys.retrieval import Parts, Query
 
 
@@ -28,15 +29,10 @@ class Seen:
 
 def without(candidates: Candidates, rows: Sequence[Int32]) -> Candidates:
     """The candidates of q queries without the ``rows``, q times int32, of each."""
-    counts = [len(some) for some in rows]
-    if not any(counts):
+    if not any(len(some) for some in rows):
         return candidates
-    if len(rows) == 1:
-        hidden, codes = np.sort(rows[0]), candidates.rows
-    else:
-        # Query and item in one number, so that the whole batch is one search.
-        lines = np.arange(len(rows), dtype=np.int64) << 32
-        hidden, codes = np.sort(np.repeat(lines, counts) + np.concatenate(rows)), lines[:, None] + candidates.rows
-    at = np.minimum(hidden.searchsorted(codes), len(hidden) - 1)
-    left = hidden[at] != codes
-    return candidates if left.all() else candidates.keep(left)
+    kept = np.empty(candidates.shape, bool)
+    gone = rows[0] if len(rows) == 1 else np.concatenate(rows)
+    ends = np.cumsum([len(some) for some in rows])
+    taken = kernels.hidden(np.ascontiguousarray(candidates.rows), gone, ends, kept.view(np.uint8))
+    return candidates.keep(kept) if taken else candidates

@@ -1,0 +1,226 @@
+/* Lists of items with scores: put in order, made one, thinned out. Rows below 0 are empty slots. */
+#ifndef RECSYS_CANDIDATES_H
+#define RECSYS_CANDIDATES_H
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "portable.h"
+
+/* Numbers of 32 bits with what belongs to each: open addressing, at most half full. */
+typedef struct {
+    uint32_t mask, *keys;
+    int32_t *values; /* -1: nothing stands here */
+} Table;
+
+static int table_made(Table *table, ptrdiff_t most) {
+    uint32_t size = 16;
+    while ((ptrdiff_t)size < 2 * most) size *= 2;
+    table->mask = size - 1;
+    table->keys = (uint32_t *)malloc(size * sizeof(uint32_t));
+    table->values = (int32_t *)malloc(size * sizeof(int32_t));
+    return table->keys != NULL && table->values != NULL;
+}
+
+static void table_freed(Table *table) {
+    free(table->keys);
+    free(table->values);
+}
+
+static void table_cleared(Table *table) { memset(table->values, 0xff, (table->mask + (size_t)1) * sizeof(int32_t)); }
+
+/* Where the key stands, or where it would. */
+static inline uint32_t place_of(const Table *table, uint32_t key) {
+    uint32_t place = (key * 2654435769u) >> 7;
+    for (place &= table->mask; table->values[place] >= 0 && table->keys[place] != key;) place = (place + 1) & table->mask;
+    return place;
+}
+
+/* A number that grows as the float falls: the order of its bits, turned round; nan comes last. */
+static inline uint32_t falling_key(float value) {
+    uint32_t bits;
+    if (value != value) return UINT32_MAX;
+    value += 0.0f; /* -0 is 0 */
+    memcpy(&bits, &value, sizeof bits);
+    return bits & 0x80000000u ? bits : bits ^ 0x7fffffffu;
+}
+
+/* Sort places 0 … n-1 by their keys, equal ones as they stood, a byte after the other. `order` and `spare`: n each. */
+static void sort_by_keys(const uint32_t *keys, ptrdiff_t n, int32_t *order, int32_t *spare) {
+    uint32_t counts[4][256] = {{0}};
+    int32_t *from = order, *to = spare;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const uint32_t key = keys[i];
+        from[i] = (int32_t)i;
+        counts[0][key & 255]++;
+        counts[1][key >> 8 & 255]++;
+        counts[2][key >> 16 & 255]++;
+        counts[3][key >> 24]++;
+    }
+    for (int byte = 0; byte < 4 && n; byte++) {
+        uint32_t *count = counts[byte], start = 0;
+        if (count[keys[0] >> 8 * byte & 255] == (uint32_t)n) continue; /* the same in all */
+        for (int digit = 0; digit < 256; digit++) {
+            const uint32_t many = count[digit];
+            count[digit] = start;
+            start += many;
+        }
+        for (ptrdiff_t i = 0; i < n; i++) to[count[keys[from[i]] >> 8 * byte & 255]++] = from[i];
+        int32_t *const swapped = from;
+        from = to;
+        to = swapped;
+    }
+    if (from != order) memcpy(order, from, (size_t)n * sizeof(int32_t));
+}
+
+/* Where each of n scores stands in their falling order. 0 if there is no memory. */
+static int falling_order(const float *scores, ptrdiff_t n, int64_t *order) {
+    uint32_t *keys = (uint32_t *)malloc((size_t)(3 * n + 1) * sizeof(uint32_t));
+    if (keys == NULL) return 0;
+    int32_t *places = (int32_t *)keys + n;
+    for (ptrdiff_t i = 0; i < n; i++) keys[i] = falling_key(scores[i]);
+    sort_by_keys(keys, n, places, places + n);
+    for (ptrdiff_t i = 0; i < n; i++) order[i] = places[i];
+    free(keys);
+    return 1;
+}
+
+/* The k of n items of the largest scores, equal ones by row, into k slots. 0 if there is no memory. */
+static int best_by_row(const int32_t *rows, const float *scores, ptrdiff_t n, ptrdiff_t k, int32_t *best,
+                       float *values) {
+    uint32_t *keys = (uint32_t *)malloc((size_t)(3 * n + 1) * sizeof(uint32_t));
+    if (keys == NULL) return 0;
+    int32_t *order = (int32_t *)keys + n;
+    for (ptrdiff_t i = 0; i < n; i++) keys[i] = falling_key(scores[i]);
+    sort_by_keys(keys, n, order, order + n);
+    for (ptrdiff_t i = 1; i < n; i++) { /* runs of equal scores are short */
+        const int32_t moved = order[i];
+        ptrdiff_t at = i;
+        for (; at && keys[order[at - 1]] == keys[moved] && rows[order[at - 1]] > rows[moved]; at--)
+            order[at] = order[at - 1];
+        order[at] = moved;
+    }
+    for (ptrdiff_t slot = 0; slot < k; slot++) {
+        best[slot] = slot < n ? rows[order[slot]] : -1;
+        values[slot] = slot < n ? scores[order[slot]] : -INFINITY;
+    }
+    free(keys);
+    return 1;
+}
+
+/* Of n items the different ones, each with its largest score above 0, into `rows` and `values`; how many there are. */
+static ptrdiff_t largest_of_each(Table *table, const int32_t *items, const float *scores, ptrdiff_t n, int32_t *rows,
+                                 float *values) {
+    ptrdiff_t many = 0;
+    table_cleared(table);
+    for (ptrdiff_t i = 0; i < n; i++) {
+        if (items[i] < 0 || !(scores[i] > 0)) continue;
+        const uint32_t place = place_of(table, (uint32_t)items[i]);
+        if (table->values[place] < 0) {
+            table->keys[place] = (uint32_t)items[i];
+            table->values[place] = (int32_t)many;
+            rows[many] = items[i];
+            values[many++] = scores[i];
+        } else if (scores[i] > values[table->values[place]]) {
+            values[table->values[place]] = scores[i];
+        }
+    }
+    return many;
+}
+
+/* One list of n slots out of several sources' one behind the other: an item's first slot stands for it, with the sum of
+ * what was `added` for each of its slots, and with what each source `said`: a line of n for each, nan where it did not. */
+static void fused_lists(Table *table, const int32_t *items, const float *added, const float *said, ptrdiff_t n,
+                        const int32_t *ends, ptrdiff_t sources, int32_t *rows, float *scores, float *signals,
+                        ptrdiff_t stride) {
+    ptrdiff_t slot = 0;
+    table_cleared(table);
+    for (ptrdiff_t source = 0; source < sources; source++) {
+        float *signal = signals + source * stride;
+        for (ptrdiff_t i = 0; i < n; i++) signal[i] = NAN;
+        for (; slot < ends[source]; slot++) {
+            rows[slot] = -1;
+            scores[slot] = -INFINITY;
+            if (items[slot] < 0) continue;
+            const uint32_t place = place_of(table, (uint32_t)items[slot]);
+            if (table->values[place] < 0) {
+                table->keys[place] = (uint32_t)items[slot];
+                table->values[place] = (int32_t)slot;
+                rows[slot] = items[slot];
+                scores[slot] = added[slot];
+            } else {
+                scores[table->values[place]] += added[slot];
+            }
+            signal[table->values[place]] = said[slot];
+        }
+    }
+}
+
+/* The sums of what lists say, by items in the order in which they are met: how many. `table` has room for all. */
+static ptrdiff_t summed_lists(Table *table, const int32_t *lists, const float *weights, ptrdiff_t width,
+                              const int32_t *history, const float *by, ptrdiff_t length, int32_t *items, double *sums) {
+    ptrdiff_t many = 0;
+    table_cleared(table);
+    for (ptrdiff_t i = 0; i < length; i++) { /* each list lies in another corner of memory */
+        FETCH(lists + history[i] * width);
+        FETCH(weights + history[i] * width);
+    }
+    for (ptrdiff_t i = 0; i < length; i++) {
+        const int32_t *list = lists + history[i] * width;
+        const float *own = weights + history[i] * width, weight = by[i] > 0 ? by[i] : 0;
+        for (ptrdiff_t slot = 0; slot < width; slot++) {
+            if (list[slot] < 0) continue;
+            const uint32_t place = place_of(table, (uint32_t)list[slot]);
+            if (table->values[place] < 0) {
+                table->keys[place] = (uint32_t)list[slot];
+                table->values[place] = (int32_t)many;
+                items[many] = list[slot];
+                sums[many++] = 0;
+            }
+            sums[table->values[place]] += (double)(own[slot] * weight);
+        }
+    }
+    return many;
+}
+
+/* Take away what is hidden: how many were. */
+static ptrdiff_t hide(Table *table, const int32_t *rows, ptrdiff_t n, const int32_t *hidden, ptrdiff_t many,
+                      uint8_t *kept) {
+    ptrdiff_t taken = 0;
+    table_cleared(table);
+    for (ptrdiff_t i = 0; i < many; i++) {
+        const uint32_t place = place_of(table, (uint32_t)hidden[i]);
+        table->keys[place] = (uint32_t)hidden[i];
+        table->values[place] = 0;
+    }
+    for (ptrdiff_t i = 0; i < n; i++) {
+        kept[i] = rows[i] < 0 || table->values[place_of(table, (uint32_t)rows[i])] < 0;
+        taken += !kept[i];
+    }
+    return taken;
+}
+
+/* Keep the first `most` of each group, in the order of n slots; a group below 0 is none. How many went. */
+static ptrdiff_t cap(Table *table, const int32_t *groups, ptrdiff_t n, ptrdiff_t most, uint8_t *kept) {
+    ptrdiff_t taken = 0;
+    table_cleared(table);
+    for (ptrdiff_t i = 0; i < n; i++) {
+        kept[i] = 1;
+        if (groups[i] < 0) continue;
+        const uint32_t place = place_of(table, (uint32_t)groups[i]);
+        if (table->values[place] < 0) {
+            table->keys[place] = (uint32_t)groups[i];
+            table->values[place] = 0;
+        }
+        if (table->values[place] >= most) {
+            kept[i] = 0;
+            taken++;
+        } else {
+            table->values[place]++;
+        }
+    }
+    return taken;
+}
+
+#endif

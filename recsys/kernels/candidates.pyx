@@ -1,0 +1,167 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""Lists of items with scores: put in order, made one, thinned out. Rows below 0 are empty slots."""
+
+import numpy as np
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+
+cdef extern from "candidates.h" nogil:
+    ctypedef struct Table:
+        uint32_t mask
+    bint table_made(Table *, ptrdiff_t most)
+    void table_freed(Table *)
+    bint falling_order(const float *, ptrdiff_t n, int64_t *order)
+    bint best_by_row(const int32_t *, const float *, ptrdiff_t n, ptrdiff_t k, int32_t *, float *)
+    ptrdiff_t largest_of_each(Table *, const int32_t *, const float *, ptrdiff_t n, int32_t *, float *)
+    void fused_lists(Table *, const int32_t *, const float *added, const float *said, ptrdiff_t n, const int32_t *ends,
+                     ptrdiff_t sources, int32_t *, float *, float *signals, ptrdiff_t stride)
+    ptrdiff_t summed_lists(Table *, const int32_t *, const float *, ptrdiff_t width, const int32_t *, const float *,
+                           ptrdiff_t length, int32_t *, double *)
+    ptrdiff_t hide(Table *, const int32_t *, ptrdiff_t n, const int32_t *, ptrdiff_t many, uint8_t *kept)
+    ptrdiff_t cap(Table *, const int32_t *, ptrdiff_t n, ptrdiff_t most, uint8_t *kept)
+
+
+cdef class Room:
+    """A table with room for so many items, freed with its owner."""
+
+    cdef Table table
+
+    def __cinit__(self, ptrdiff_t most):
+        if not table_made(&self.table, most):
+            raise MemoryError
+
+    def __dealloc__(self):
+        table_freed(&self.table)
+
+
+def falling(const float[:, ::1] scores):
+    """Places in each line of float32 (q, n), largest score first, equal ones as they stood, nan last: int64 (q, n)."""
+    cdef ptrdiff_t queries = scores.shape[0], n = scores.shape[1], query
+    found = np.empty((queries, n), np.int64)
+    cdef int64_t[:, ::1] order = found
+    if n:
+        for query in range(queries):
+            if not falling_order(&scores[query, 0], n, &order[query, 0]):
+                raise MemoryError
+    return found
+
+
+def best(const int32_t[::1] rows, const float[::1] scores, ptrdiff_t k):
+    """The k items, int32 (n,), of the largest scores, float32 (n,), equal ones by row, in exactly k slots."""
+    cdef ptrdiff_t n = rows.shape[0]
+    if scores.shape[0] != n:
+        raise ValueError(f"{n} rows and {scores.shape[0]} scores: one each was wanted")
+    found, values = np.empty(k, np.int32), np.empty(k, np.float32)
+    cdef int32_t[::1] slots = found
+    cdef float[::1] said = values
+    if k and not best_by_row(&rows[0] if n else NULL, &scores[0] if n else NULL, n, k, &slots[0], &said[0]):
+        raise MemoryError
+    return found, values
+
+
+def merged(const int32_t[::1] rows, const float[::1] scores, ptrdiff_t k):
+    """The k different rows of the largest scores above 0, in exactly k slots; equal ones by row."""
+    cdef ptrdiff_t n = rows.shape[0], many = 0
+    if scores.shape[0] != n:
+        raise ValueError(f"{n} rows and {scores.shape[0]} scores: one each was wanted")
+    different, largest = np.empty(n, np.int32), np.empty(n, np.float32)
+    cdef int32_t[::1] items = different
+    cdef float[::1] values = largest
+    cdef Room room
+    if n:
+        room = Room(n)
+        many = largest_of_each(&room.table, &rows[0], &scores[0], n, &items[0], &values[0])
+    return best(items[:many], values[:many], k)
+
+
+def fused(const int32_t[:, ::1] rows, const float[:, ::1] added, const float[:, ::1] said, const int32_t[::1] ends):
+    """One list out of several sources', whose slots stand behind each other up to ``ends``, int32 (s,).
+
+    ``rows``: int32 (q, n), ``added``: float32 (q, n), what each slot adds to its item's score, ``said``: float32
+    (q, n), what the source says of it. Rows and scores, (q, n), where an item's first slot stands for it and the others
+    are empty, and what each source said, float32 (s, q, n), nan where it did not.
+    """
+    cdef ptrdiff_t queries = rows.shape[0], n = rows.shape[1], sources = ends.shape[0], query
+    if not (added.shape[0] == said.shape[0] == queries and added.shape[1] == said.shape[1] == n):
+        raise ValueError("rows, what they add and what is said of them must have one shape")
+    if not sources or ends[sources - 1] != n:
+        raise ValueError(f"the last source must end at slot {n}")
+    found, scores = np.empty((queries, n), np.int32), np.empty((queries, n), np.float32)
+    signals = np.empty((sources, queries, n), np.float32)
+    cdef int32_t[:, ::1] slots = found
+    cdef float[:, ::1] sums = scores
+    cdef float[:, :, ::1] told = signals
+    cdef Room room
+    if n:
+        room = Room(n)
+        for query in range(queries):
+            fused_lists(&room.table, &rows[query, 0], &added[query, 0], &said[query, 0], n, &ends[0], sources,
+                        &slots[query, 0], &sums[query, 0], &told[0, query, 0], queries * n)
+    return found, scores, signals
+
+
+def summed(
+    const int32_t[:, ::1] lists,
+    const float[:, ::1] weights,
+    const int32_t[::1] history,
+    const float[::1] by,
+):
+    """The items that the lists of a history name, int32 (m,), in any order, and the sums of what they say, float32.
+
+    ``lists``: int32 (n, K), -1 where empty, and ``weights``: float32 (n, K); ``history``: int32 (r,), ``by``: float32
+    (r,), what each of its items weighs, as nothing below 0. Added up in float64, in the order of the history.
+    """
+    cdef ptrdiff_t length = history.shape[0], width = lists.shape[1], many = 0, i
+    if by.shape[0] != length or weights.shape[0] != lists.shape[0] or weights.shape[1] != width:
+        raise ValueError("lists and their weights, and a history and its weights, must have one shape each")
+    for i in range(length):
+        if not 0 <= history[i] < lists.shape[0]:
+            raise IndexError(f"row {history[i]} is asked for, there are {lists.shape[0]} lists")
+    named, sums = np.empty(length * width, np.int32), np.empty(length * width)
+    cdef int32_t[::1] items = named
+    cdef double[::1] totals = sums
+    cdef Room room
+    if length and width:
+        room = Room(length * width)
+        many = summed_lists(&room.table, &lists[0, 0], &weights[0, 0], width, &history[0], &by[0], length, &items[0],
+                            &totals[0])
+    return named[:many], sums[:many].astype(np.float32)
+
+
+def hidden(const int32_t[:, ::1] rows, const int32_t[::1] gone, const int64_t[::1] ends, uint8_t[:, ::1] kept):
+    """Write into ``kept`` which of ``rows``, int32 (q, n), are not among those gone; how many are.
+
+    ``gone``: int32 (m,), those of query i up to ``ends[i]``, int64 (q,).
+    """
+    cdef ptrdiff_t queries = rows.shape[0], n = rows.shape[1], start = 0, most = 0, taken = 0, query
+    if ends.shape[0] != queries or kept.shape[0] != queries or kept.shape[1] != n:
+        raise ValueError("rows, what is gone and what is kept must be of the same queries")
+    for query in range(queries):
+        if not start <= ends[query] <= gone.shape[0]:
+            raise ValueError("what is gone of a query must end behind that of the one before")
+        most, start = max(most, ends[query] - start), ends[query]
+    if not n:
+        return 0
+    cdef Room room = Room(most)
+    start = 0
+    for query in range(queries):
+        taken += hide(&room.table, &rows[query, 0], n, &gone[start] if ends[query] > start else NULL,
+                      ends[query] - start, &kept[query, 0])
+        start = ends[query]
+    return taken
+
+
+def capped(const int32_t[:, ::1] groups, ptrdiff_t most, uint8_t[:, ::1] kept):
+    """Write into ``kept`` which slots are among the first ``most`` of their group, int32 (q, n); how many are not.
+
+    A group below 0 is none, and its slot stays.
+    """
+    cdef ptrdiff_t queries = groups.shape[0], n = groups.shape[1], taken = 0, query
+    if kept.shape[0] != queries or kept.shape[1] != n:
+        raise ValueError("groups and what is kept must have one shape")
+    if not n:
+        return 0
+    cdef Room room = Room(n)
+    for query in range(queries):
+        taken += cap(&room.table, &groups[query, 0], n, most, &kept[query, 0])
+    return taken

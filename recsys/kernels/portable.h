@@ -1,0 +1,21 @@
+/* What differs between compilers and processors. */
+#ifndef RECSYS_PORTABLE_H
+#define RECSYS_PORTABLE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* A function made twice where the loader can choose: for every processor, and for one with AVX2 and FMA. */
+#if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12
+#define FOR_EACH_PROCESSOR __attribute__((target_clones("arch=x86-64-v3", "default")))
+#else
+#define FOR_EACH_PROCESSOR
+#endif
+
+#if defined(__GNUC__)
+#define FETCH(address) __builtin_prefetch(address)
+#else
+#define FETCH(address) ((void)(address))
+#endif
+
+#endif

@@ -1,0 +1,102 @@
+/* Inner products of vectors that lie anywhere in a large array. */
+#ifndef RECSYS_VECTORS_H
+#define RECSYS_VECTORS_H
+
+#include "portable.h"
+
+enum { WIDE = 32, AHEAD = 8 };
+
+/* Eight numbers that are worked on at once, at any address. */
+typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
+
+static inline float inner(const float *a, const float *b, ptrdiff_t d) {
+    Eight even = {0}, odd = {0};
+    ptrdiff_t i = 0;
+    for (; i + 16 <= d; i += 16) {
+        even += *(const Eight *)(a + i) * *(const Eight *)(b + i);
+        odd += *(const Eight *)(a + i + 8) * *(const Eight *)(b + i + 8);
+    }
+    even += odd;
+    float rest = 0;
+    for (; i < d; i++) rest += a[i] * b[i];
+    return ((even[0] + even[4]) + (even[1] + even[5])) + ((even[2] + even[6]) + (even[3] + even[7])) + rest;
+}
+
+static inline void fetch(const float *vector, ptrdiff_t d) {
+    for (ptrdiff_t i = 0; i < d; i += 16) FETCH(vector + i);
+}
+
+/* Each lies in another corner of memory: ask for those that follow before they are needed. */
+static inline void fetch_ahead(const float *vectors, ptrdiff_t d, const int32_t *rows, ptrdiff_t n, ptrdiff_t i) {
+    if (!i)
+        for (ptrdiff_t first = 1; first < n && first < AHEAD; first++)
+            if (rows[first] >= 0) fetch(vectors + rows[first] * d, d);
+    if (i + AHEAD < n && rows[i + AHEAD] >= 0) fetch(vectors + rows[i + AHEAD] * d, d);
+}
+
+/* Of one vector with each of n items; 0 for a row below 0. */
+FOR_EACH_PROCESSOR
+static void products_of_one(const float *vectors, ptrdiff_t d, const int32_t *rows, ptrdiff_t n, const float *with,
+                            float *products) {
+    for (ptrdiff_t i = 0; i < n; i++) {
+        fetch_ahead(vectors, d, rows, n, i);
+        products[i] = rows[i] < 0 ? 0 : inner(vectors + rows[i] * d, with, d);
+    }
+}
+
+/* Of m vectors with each of n items, a line of n for each. `turned`: the vectors, WIDE a block, each block (d, WIDE). */
+FOR_EACH_PROCESSOR
+static void products_of_many(const float *vectors, ptrdiff_t d, const int32_t *rows, ptrdiff_t n, const float *turned,
+                             ptrdiff_t m, float *products) {
+    for (ptrdiff_t i = 0; i < n; i++) {
+        fetch_ahead(vectors, d, rows, n, i);
+        const float *vector = vectors + rows[i] * d;
+        for (ptrdiff_t first = 0; first < m; first += WIDE) {
+            const float *block = turned + first * d;
+            Eight a = {0}, b = {0}, c = {0}, e = {0};
+            for (ptrdiff_t at = 0; at < d && rows[i] >= 0; at++, block += WIDE) {
+                a += vector[at] * *(const Eight *)block;
+                b += vector[at] * *(const Eight *)(block + 8);
+                c += vector[at] * *(const Eight *)(block + 16);
+                e += vector[at] * *(const Eight *)(block + 24);
+            }
+            const Eight sums[4] = {a, b, c, e};
+            const ptrdiff_t many = m - first < WIDE ? m - first : WIDE;
+            for (ptrdiff_t lane = 0; lane < many; lane++) products[(first + lane) * n + i] = ((const float *)sums)[lane];
+        }
+    }
+}
+
+/* Maximal marginal relevance: take `length` of n items, each time the first of the largest value less `weight` times
+ * the largest likeness to any that was taken; the others follow as they stood. `values`: what each is worth alone.
+ * `nearest`: n zeros to write to. */
+FOR_EACH_PROCESSOR
+static void diverse_order(const float *vectors, ptrdiff_t d, const int32_t *rows, ptrdiff_t n, float weight,
+                          ptrdiff_t length, float *values, float *nearest, int64_t *order) {
+    ptrdiff_t taken = 0;
+    for (; taken < length; taken++) {
+        ptrdiff_t best = -1;
+        float most = 0;
+        for (ptrdiff_t i = 0; i < n; i++) {
+            const float worth = values[i] - weight * nearest[i];
+            if (values[i] > -3 && (best < 0 || worth > most)) {
+                most = worth;
+                best = i;
+            }
+        }
+        order[taken] = best;
+        values[best] = -4; /* taken */
+        if (rows[best] < 0) continue;
+        const float *vector = vectors + rows[best] * d;
+        for (ptrdiff_t i = 0; i < n; i++) {
+            if (values[i] < -3 || rows[i] < 0) continue;
+            if (!taken) fetch_ahead(vectors, d, rows, n, i);
+            const float likeness = inner(vector, vectors + rows[i] * d, d);
+            if (likeness > nearest[i]) nearest[i] = likeness;
+        }
+    }
+    for (ptrdiff_t i = 0; i < n; i++)
+        if (values[i] > -3) order[taken++] = i;
+}
+
+#endif

@@ -1,0 +1,78 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""Inner products of vectors that lie anywhere in a large array."""
+
+import numpy as np
+
+from libc.stdint cimport int32_t, int64_t
+
+cdef extern from "vectors.h" nogil:
+    int WIDE
+    void products_of_one(const float *, ptrdiff_t d, const int32_t *, ptrdiff_t n, const float *, float *)
+    void products_of_many(const float *, ptrdiff_t d, const int32_t *, ptrdiff_t n, const float *turned, ptrdiff_t m,
+                          float *)
+    void diverse_order(const float *, ptrdiff_t d, const int32_t *, ptrdiff_t n, float weight, ptrdiff_t length,
+                       float *values, float *nearest, int64_t *order)
+
+
+cdef int check(const int32_t[:, ::1] rows, ptrdiff_t items) except -1:
+    cdef ptrdiff_t line, i
+    for line in range(rows.shape[0]):
+        for i in range(rows.shape[1]):
+            if rows[line, i] >= items:
+                raise IndexError(f"row {rows[line, i]} is asked for, there are {items} vectors")
+    return 0
+
+
+def products(const float[:, ::1] vectors, const int32_t[:, ::1] rows, const float[:, :, ::1] asking):
+    """Inner products of items, int32 (q, n), with what their queries ask with, float32 (q, m, d): float32 (q, m, n).
+
+    0 for rows below 0. ``vectors``: float32 (items, d).
+    """
+    cdef ptrdiff_t queries = rows.shape[0], n = rows.shape[1], m = asking.shape[1], d = vectors.shape[1], query
+    if asking.shape[0] != queries or asking.shape[2] != d:
+        raise ValueError(f"asked with {asking.shape[0]} of {asking.shape[2]}: {queries} of {d} were wanted")
+    check(rows, vectors.shape[0])
+    found = np.zeros((queries, m, n), np.float32)
+    cdef float[:, :, ::1] inner = found
+    # As many of them beside each other as are worked on at once.
+    cdef ptrdiff_t blocks = (m + WIDE - 1) // WIDE, line, i
+    cdef float[:, :, ::1] turned = np.zeros((blocks if m > 1 else 0, d, WIDE), np.float32)
+    if not (n and m and d and vectors.shape[0]):
+        return found
+    with nogil:
+        for query in range(queries):
+            if m == 1:
+                products_of_one(&vectors[0, 0], d, &rows[query, 0], n, &asking[query, 0, 0], &inner[query, 0, 0])
+                continue
+            for line in range(m):
+                for i in range(d):
+                    turned[line // WIDE, i, line % WIDE] = asking[query, line, i]
+            products_of_many(&vectors[0, 0], d, &rows[query, 0], n, &turned[0, 0, 0], m, &inner[query, 0, 0])
+    return found
+
+
+def diverse(const float[:, ::1] vectors, const int32_t[:, ::1] rows, const float[::1] values, float weight,
+            ptrdiff_t length):
+    """The order in which items, int32 (q, n), are taken by maximal marginal relevance: places, int64 (q, n).
+
+    The first ``length`` are chosen, each time the first one of the largest ``values``, float32 (n,) from 0 to 1, less
+    ``weight`` times its largest inner product, at least 0, with any taken before; empty slots, below 0, come last. The
+    others follow as they stood.
+    """
+    cdef ptrdiff_t queries = rows.shape[0], n = rows.shape[1], d = vectors.shape[1], query, i
+    if values.shape[0] != n:
+        raise ValueError(f"{values.shape[0]} values for {n} slots: one each was wanted")
+    check(rows, vectors.shape[0])
+    found = np.empty((queries, n), np.int64)
+    cdef int64_t[:, ::1] order = found
+    cdef float[::1] worth = np.empty(n, np.float32)
+    cdef float[::1] nearest = np.empty(n, np.float32)
+    if n:
+        for query in range(queries):
+            for i in range(n):
+                worth[i] = values[i] if rows[query, i] >= 0 else -2
+                nearest[i] = 0
+            with nogil:
+                diverse_order(&vectors[0, 0] if d and vectors.shape[0] else NULL, d, &rows[query, 0], n, weight,
+                              min(length, n), &worth[0], &nearest[0], &order[query, 0])
+    return found
