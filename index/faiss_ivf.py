@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,6 +15,7 @@ from index.files import read_record, write_record
 from index.searching import Found, Searcher, Traits, at_least
 from recsys.arrays import Float32
 from recsys.errors import ReleaseDamaged
+from recsys.kernels.cells import Cells
 from recsys.masks import Mask
 from recsys.retrieval import check_vectors
 
@@ -22,6 +24,8 @@ CENTRES = 16
 """Those of a code of 4 bits."""
 POINTS = 50
 """Vectors that each centre is fitted to."""
+ALONE = 16
+"""Queries that are not worth a thread."""
 CODES = {"flat": "Flat", "sq8": "SQ8", "pq": "PQ{halves}x4fs"}
 Storage = Literal["flat", "sq8", "pq"]
 
@@ -34,8 +38,10 @@ class FaissIvf(Searcher):
     on factors this beats cells by direction and the lift to L2. ``storage``: what a cell holds of a vector: ``flat``
     all of it, ``sq8`` a byte a dimension, ``pq`` 4 bits for every two (fast scan, André et al. 2017). Coded vectors
     only choose ``refine`` · k candidates, which are scored by the release's own vectors: no second copy of those.
+    Faiss fills the cells and keeps them; those of ``sq8`` are searched by :mod:`recsys.kernels.cells`.
 
-    ``lists``: the Faiss index; ``asked``: it, or it with refinement around it; ``usual``: how it is asked, made once.
+    ``lists``: the Faiss index; ``asked``: it, or it with refinement around it; ``usual``: how it is asked, made once;
+    ``cells``: those of ``sq8``.
     """
 
     backend: ClassVar[str] = "faiss-ivf"
@@ -55,6 +61,7 @@ class FaissIvf(Searcher):
     probes: int
     refine: int
     usual: Any
+    cells: Cells | None
 
     @classmethod
     def build(
@@ -94,7 +101,9 @@ class FaissIvf(Searcher):
     def _over(cls, vectors: Float32, lists: Any, storage: Storage, probes: int, refine: int) -> FaissIvf:
         flat = flat_over(vectors)
         asked = lists if storage == "flat" else faiss.IndexRefine(lists, flat)
-        return cls(vectors, lists, asked, flat, storage, probes, refine, _opened(lists, storage, probes, refine))
+        usual = _opened(lists, storage, probes, refine)
+        cells = _cells(vectors, lists) if storage == "sq8" and len(vectors) else None
+        return cls(vectors, lists, asked, flat, storage, probes, refine, usual, cells)
 
     def at(self, probes: int, refine: int | None = None) -> FaissIvf:
         """The same cells, more or fewer of them opened, and of what they hold more or less refined."""
@@ -103,11 +112,28 @@ class FaissIvf(Searcher):
 
     def find(self, queries: Float32, k: int, reach: float = 1.0, allowed: Mask | None = None) -> Found:
         """Open the best cells, and refine what was found by codes."""
+        if self.cells is not None:
+            return self._look(queries, k, max(1, int(self.probes * reach)), allowed)
         opened = self.usual
         if reach != 1 or allowed is not None:
             chosen = None if allowed is None else faiss.IDSelectorBitmap(allowed.bits)
             opened = _opened(self.lists, self.storage, int(self.probes * reach), self.refine, chosen)
         return ask(self.asked, queries, k, opened)
+
+    def _look(self, queries: Float32, k: int, probes: int, allowed: Mask | None) -> Found:
+        """In cells of bytes, by as many threads as Faiss would take."""
+        bits, cells = None if allowed is None else allowed.bits, self.cells
+        assert cells is not None  # noqa: S101  asked by whoever has some
+
+        def some(part: Float32) -> Found:
+            return cells.search(part, k, probes, self.refine * k, bits)
+
+        threads = min(faiss.omp_get_max_threads(), len(queries) // ALONE)
+        if threads < 2:
+            return some(queries)
+        with ThreadPoolExecutor(threads) as pool:
+            found = list(pool.map(some, np.array_split(queries, threads)))
+        return np.concatenate([rows for rows, _ in found]), np.concatenate([scores for _, scores in found])
 
     def save(self, folder: Path) -> None:
         """Write the cells; what refines them is the release's."""
@@ -122,6 +148,19 @@ class FaissIvf(Searcher):
         if (lists.ntotal, lists.d) != vectors.shape:
             raise ReleaseDamaged(f"{folder / FILE} is {(lists.ntotal, lists.d)}, the vectors are {vectors.shape}")
         return cls._over(vectors, lists, parameters["storage"], int(parameters["probes"]), int(parameters["refine"]))
+
+
+def _cells(vectors: Float32, lists: Any) -> Cells:
+    """The cells where Faiss keeps them."""
+    held, count, d = faiss.downcast_InvertedLists(lists.invlists), lists.nlist, lists.d
+    sizes = np.array([held.list_size(cell) for cell in range(count)])
+    at = [(int(held.get_codes(cell)), int(held.get_ids(cell))) if sizes[cell] else (0, 0) for cell in range(count)]
+    codes, ids = np.array(at, np.int64).T
+    # Behind the lows of the codes stand how far they reach.
+    low, reach = faiss.vector_to_array(lists.sq.trained).reshape(2, d)
+    centres = lists.quantizer.reconstruct_n(0, count)
+    codes, ids = np.ascontiguousarray(codes), np.ascontiguousarray(ids)
+    return Cells(lists, centres, low.copy(), reach / np.float32(255), sizes, codes, ids, vectors)
 
 
 def _opened(lists: Any, storage: Storage, probes: int, refine: int, chosen: Any = None) -> Any:

@@ -22,6 +22,27 @@ static inline float inner(const float *a, const float *b, ptrdiff_t d) {
     return ((even[0] + even[4]) + (even[1] + even[5])) + ((even[2] + even[6]) + (even[3] + even[7])) + rest;
 }
 
+/* Of one vector with WIDE others, which stand beside each other: (d, WIDE). */
+typedef struct {
+    float of[WIDE];
+} Sums;
+
+static inline Sums products_with(const float *vector, const float *block, ptrdiff_t d) {
+    Eight a = {0}, b = {0}, c = {0}, e = {0};
+    for (ptrdiff_t at = 0; at < d; at++, block += WIDE) {
+        a += vector[at] * *(const Eight *)block;
+        b += vector[at] * *(const Eight *)(block + 8);
+        c += vector[at] * *(const Eight *)(block + 16);
+        e += vector[at] * *(const Eight *)(block + 24);
+    }
+    Sums sums;
+    *(Eight *)sums.of = a;
+    *(Eight *)(sums.of + 8) = b;
+    *(Eight *)(sums.of + 16) = c;
+    *(Eight *)(sums.of + 24) = e;
+    return sums;
+}
+
 static inline void fetch(const float *vector, ptrdiff_t d) {
     for (ptrdiff_t i = 0; i < d; i += 16) FETCH(vector + i);
 }
@@ -50,19 +71,10 @@ static void products_of_many(const float *vectors, ptrdiff_t d, const int32_t *r
                              ptrdiff_t m, float *products) {
     for (ptrdiff_t i = 0; i < n; i++) {
         fetch_ahead(vectors, d, rows, n, i);
-        const float *vector = vectors + rows[i] * d;
         for (ptrdiff_t first = 0; first < m; first += WIDE) {
-            const float *block = turned + first * d;
-            Eight a = {0}, b = {0}, c = {0}, e = {0};
-            for (ptrdiff_t at = 0; at < d && rows[i] >= 0; at++, block += WIDE) {
-                a += vector[at] * *(const Eight *)block;
-                b += vector[at] * *(const Eight *)(block + 8);
-                c += vector[at] * *(const Eight *)(block + 16);
-                e += vector[at] * *(const Eight *)(block + 24);
-            }
-            const Eight sums[4] = {a, b, c, e};
+            const Sums sums = products_with(vectors + rows[i] * d, turned + first * d, rows[i] < 0 ? 0 : d);
             const ptrdiff_t many = m - first < WIDE ? m - first : WIDE;
-            for (ptrdiff_t lane = 0; lane < many; lane++) products[(first + lane) * n + i] = ((const float *)sums)[lane];
+            for (ptrdiff_t lane = 0; lane < many; lane++) products[(first + lane) * n + i] = sums.of[lane];
         }
     }
 }

@@ -1,0 +1,219 @@
+/* Inverted lists (Jégou et al. 2011) whose vectors are codes of a byte a dimension, searched by inner product. */
+#ifndef RECSYS_CELLS_H
+#define RECSYS_CELLS_H
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "candidates.h"
+#include "vectors.h"
+
+/* A cell's vectors are its centre + low + (code + ½) · step, in each dimension. */
+typedef struct {
+    ptrdiff_t cells, d, items;
+    const float *centres;        /* WIDE beside each other: blocks of (d, WIDE) */
+    const float *low, *step;     /* (d) */
+    const uint8_t *const *codes; /* of each cell (size, d) */
+    const int64_t *const *ids;   /* of each cell (size) */
+    const int64_t *sizes;
+    const float *vectors; /* (items, d), what candidates are scored by in the end */
+} Cells;
+
+enum { ROOM = 3 };
+
+/* The best of what was seen so far: all that is above `bound`, and more. */
+typedef struct {
+    ptrdiff_t wanted, many;
+    float bound;
+    float *scores; /* ROOM · wanted */
+    int32_t *rows;
+} Pool;
+
+/* Put the `wanted` largest of a pool first, in any order; Hoare's selection. */
+static void select_best(Pool *pool) {
+    float *scores = pool->scores;
+    int32_t *rows = pool->rows;
+    ptrdiff_t low = 0, high = pool->many - 1;
+    const ptrdiff_t last = pool->wanted - 1;
+    while (low < high) {
+        const float pivot = scores[low + (high - low) / 2];
+        ptrdiff_t i = low, j = high;
+        while (i <= j) {
+            while (scores[i] > pivot) i++;
+            while (scores[j] < pivot) j--;
+            if (i > j) break;
+            const float score = scores[i];
+            const int32_t row = rows[i];
+            scores[i] = scores[j];
+            rows[i++] = rows[j];
+            scores[j] = score;
+            rows[j--] = row;
+        }
+        if (last <= j)
+            high = j;
+        else if (last >= i)
+            low = i;
+        else
+            break;
+    }
+}
+
+static void cut(Pool *pool) {
+    if (pool->many <= pool->wanted) return;
+    select_best(pool);
+    pool->many = pool->wanted;
+}
+
+/* Drop what is certainly not among the best: by buckets between the least and the largest, which needs no sorting. */
+FOR_EACH_PROCESSOR
+static void thin_out(Pool *pool) {
+    enum { BUCKETS = 256 };
+    int32_t counts[BUCKETS] = {0};
+    float least = pool->scores[0], largest = pool->scores[0];
+    for (ptrdiff_t i = 1; i < pool->many; i++) {
+        least = pool->scores[i] < least ? pool->scores[i] : least;
+        largest = pool->scores[i] > largest ? pool->scores[i] : largest;
+    }
+    const float scale = (BUCKETS - 1) / (largest - least);
+    if (!(scale > 0) || isinf(scale)) {
+        cut(pool);
+        pool->bound = least;
+        return;
+    }
+    for (ptrdiff_t i = 0; i < pool->many; i++) counts[(int)((pool->scores[i] - least) * scale)]++;
+    int from = BUCKETS;
+    for (ptrdiff_t above = 0; above < pool->wanted;) above += counts[--from];
+    ptrdiff_t kept = 0;
+    float dropped = pool->bound;
+    for (ptrdiff_t i = 0; i < pool->many; i++) {
+        const float score = pool->scores[i];
+        const int stays = (int)((score - least) * scale) >= from;
+        pool->scores[kept] = score;
+        pool->rows[kept] = pool->rows[i];
+        kept += stays;
+        dropped = !stays && score > dropped ? score : dropped;
+    }
+    pool->many = kept;
+    pool->bound = dropped;
+    if (2 * kept > 3 * pool->wanted) cut(pool); /* most are alike */
+}
+
+static inline void offer(Pool *pool, float score, int32_t row) {
+    if (!(score > pool->bound)) return;
+    pool->scores[pool->many] = score;
+    pool->rows[pool->many++] = row;
+    if (pool->many == ROOM * pool->wanted) thin_out(pool);
+}
+
+static int pool_made(Pool *pool, ptrdiff_t wanted) {
+    pool->wanted = wanted;
+    pool->scores = (float *)malloc(ROOM * (size_t)wanted * sizeof(float));
+    pool->rows = (int32_t *)malloc(ROOM * (size_t)wanted * sizeof(int32_t));
+    return pool->scores != NULL && pool->rows != NULL;
+}
+
+static void pool_emptied(Pool *pool) {
+    pool->many = 0;
+    pool->bound = -INFINITY;
+}
+
+static void pool_freed(Pool *pool) {
+    free(pool->scores);
+    free(pool->rows);
+}
+
+/* A sum that compilers make of instructions for 16 bits: half as many as floats take, and as good for choosing. */
+static inline int32_t coded(const uint8_t *code, const int16_t *weights, ptrdiff_t d) {
+    const ptrdiff_t whole = d - d % 32;
+    int32_t sum = 0;
+    for (ptrdiff_t i = 0; i < whole; i++) sum += (int32_t)(int16_t)code[i] * weights[i];
+    for (ptrdiff_t i = whole; i < d; i++) sum += (int32_t)(int16_t)code[i] * weights[i];
+    return sum;
+}
+
+/* The weights of codes as whole numbers, so that no sum is too large for 32 bits; what one of them stands for. */
+static float whole_weights(const Cells *cells, const float *query, int16_t *weights, float *base) {
+    const ptrdiff_t d = cells->d;
+    const float room = (float)(INT32_MAX / (256 * d)), limit = room < INT16_MAX ? room : INT16_MAX;
+    float largest = 0;
+    *base = 0;
+    for (ptrdiff_t i = 0; i < d; i++) {
+        const float weight = query[i] * cells->step[i];
+        *base += query[i] * cells->low[i] + 0.5f * weight;
+        if (fabsf(weight) > largest) largest = fabsf(weight);
+    }
+    const float unit = largest > 0 ? largest / limit : 1;
+    for (ptrdiff_t i = 0; i < d; i++) weights[i] = (int16_t)lrintf(query[i] * cells->step[i] / unit);
+    return unit;
+}
+
+/* The cells whose centres have the largest inner products with the query. */
+FOR_EACH_PROCESSOR
+static void open_cells(const Cells *cells, const float *query, Pool *opened) {
+    pool_emptied(opened);
+    for (ptrdiff_t first = 0; first < cells->cells; first += WIDE) {
+        const Sums sums = products_with(query, cells->centres + first * cells->d, cells->d);
+        for (ptrdiff_t lane = 0; lane < WIDE && first + lane < cells->cells; lane++)
+            if (cells->sizes[first + lane]) offer(opened, sums.of[lane], (int32_t)(first + lane));
+    }
+    cut(opened);
+}
+
+/* What the opened cells hold and `allowed`, a bit for each item or NULL for all, has, by its codes. `weights`: d. */
+FOR_EACH_PROCESSOR
+static void look_through(const Cells *cells, const float *query, const Pool *opened, const uint8_t *allowed,
+                         int16_t *weights, Pool *found) {
+    const ptrdiff_t d = cells->d;
+    float base;
+    const float unit = whole_weights(cells, query, weights, &base);
+    pool_emptied(found);
+    for (ptrdiff_t at = 0; at < opened->many; at++) {
+        const int32_t cell = opened->rows[at];
+        const uint8_t *codes = cells->codes[cell];
+        const int64_t *ids = cells->ids[cell];
+        const float centre = base + opened->scores[at];
+        for (int64_t i = 0; i < cells->sizes[cell]; i++) {
+            if (allowed != NULL) {
+                if (ids[i] < 0 || ids[i] >= cells->items || !(allowed[ids[i] >> 3] >> (ids[i] & 7) & 1)) continue;
+            }
+            FETCH(codes + (i + 32) * d);
+            const float score = centre + unit * (float)coded(codes + i * d, weights, d);
+            if (score > found->bound) offer(found, score, (int32_t)ids[i]);
+        }
+    }
+    cut(found);
+}
+
+/* Score what was found by the vectors themselves. Rows that are none, as in a damaged file, become -1. */
+FOR_EACH_PROCESSOR
+static void score_again(const Cells *cells, const float *query, Pool *found) {
+    for (ptrdiff_t i = 0; i < found->many; i++)
+        if (found->rows[i] < 0 || found->rows[i] >= cells->items) found->rows[i] = -1;
+    for (ptrdiff_t i = 0; i < found->many; i++) {
+        fetch_ahead(cells->vectors, cells->d, found->rows, found->many, i);
+        found->scores[i] =
+            found->rows[i] < 0 ? -INFINITY : inner(cells->vectors + found->rows[i] * cells->d, query, cells->d);
+    }
+}
+
+/* The k best of each query, equal ones by row. `wanted`: how many are scored again, k at least. 0: no memory. */
+static int search_cells(const Cells *cells, const float *queries, ptrdiff_t many, ptrdiff_t k, ptrdiff_t probes,
+                        ptrdiff_t wanted, const uint8_t *allowed, int32_t *rows, float *scores) {
+    Pool opened = {0}, found = {0};
+    int16_t *weights = (int16_t *)malloc((size_t)cells->d * sizeof(int16_t));
+    int fits = pool_made(&opened, probes) & pool_made(&found, wanted) & (weights != NULL);
+    for (ptrdiff_t line = 0; line < many && fits; line++) {
+        const float *query = queries + line * cells->d;
+        open_cells(cells, query, &opened);
+        look_through(cells, query, &opened, allowed, weights, &found);
+        score_again(cells, query, &found);
+        fits = best_by_row(found.rows, found.scores, found.many, k, rows + line * k, scores + line * k);
+    }
+    pool_freed(&opened);
+    pool_freed(&found);
+    free(weights);
+    return fits;
+}
+
+#endif
