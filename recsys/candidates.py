@@ -90,22 +90,15 @@ class Candidates:
         """
         if k < 0:
             raise ValueError(f"k is {k}: it must not be negative")
-        if k <= self.shape[1] and (self.scores[:, 1:] <= self.scores[:, :-1]).all():
+        found = kernels.top(np.ascontiguousarray(self.rows), np.ascontiguousarray(self.scores), k)
+        if found is None:
             return self if k == self.shape[1] else self.part(slots=slice(0, k))
-        order = kernels.falling(np.ascontiguousarray(self.scores))[:, :k]
-        missing = k - order.shape[1]
-
-        def pick(values: np.ndarray, nothing: np.generic) -> np.ndarray:
-            picked = along(values, order)
-            if missing > 0:
-                picked = np.concatenate([picked, np.full((len(picked), missing), nothing, values.dtype)], axis=1)
-            return picked
-
-        return Candidates(
-            pick(self.rows, NONE),
-            pick(self.scores, EMPTY),
-            {name: pick(signal, np.float32(np.nan)) for name, signal in self.signals.items()},
-        )
+        rows, scores, order = found
+        signals = {name: along(signal, order) for name, signal in self.signals.items()}
+        if signals and (missing := k - order.shape[1]):
+            nothing = np.full((len(rows), missing), np.nan, np.float32)
+            signals = {name: np.concatenate([signal, nothing], axis=1) for name, signal in signals.items()}
+        return Candidates(rows, scores, signals)
 
     def reordered(self, order: Int64) -> Candidates:
         """The slots in the order ``order``, int64 (q, n), with the same scores: the best goes to the first.
@@ -135,11 +128,8 @@ def along(values: np.ndarray, order: Int64) -> np.ndarray:
 
 def reciprocal_ranks(candidates: Candidates) -> Float32:
     """1 / (60 + rank) of each slot by its score, float32 (q, n); 0 where empty."""
-    scores = candidates.scores
-    ranks: Int64 = np.arange(1, scores.shape[1] + 1)
-    if not (scores[:, 1:] <= scores[:, :-1]).all():
-        ranks = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1, kind="stable") + 1
-    return np.where(candidates.filled, 1.0 / (RANK_CONSTANT + ranks), 0.0).astype(np.float32)
+    rows, scores = np.ascontiguousarray(candidates.rows), np.ascontiguousarray(candidates.scores)
+    return kernels.reciprocal(rows, scores, RANK_CONSTANT)
 
 
 def fuse(proposals: Mapping[str, Candidates], shares: Mapping[str, Float32] | None = None) -> Candidates:
@@ -158,11 +148,6 @@ def fuse(proposals: Mapping[str, Candidates], shares: Mapping[str, Float32] | No
     rows = np.concatenate([part.rows for part in parts], axis=1)
     given = [reciprocal_ranks(part) for part in parts] if shares is None else [shares[name] for name in proposals]
     added = np.concatenate(given, axis=1)
-    if len(parts) == 1:
-        (name,) = proposals
-        scores = np.where(rows >= 0, added, EMPTY)
-        return Candidates(rows, scores, {name: np.where(rows >= 0, parts[0].scores, np.float32(np.nan))})
-
     said = np.concatenate([part.scores for part in parts], axis=1)
     ends = np.cumsum([part.shape[1] for part in parts], dtype=np.int32)
     rows, scores, signals = kernels.fused(rows, added, said, ends)

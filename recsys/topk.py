@@ -9,11 +9,12 @@ import numpy as np
 
 from recsys.arrays import Float32, Int32, Int64
 from recsys.candidates import EMPTY, NONE
+from recsys.kernels import candidates as kernels
 
 GROUP = 32
 """Columns whose maximum stands for them."""
 FEW = 4096
-"""Columns of a single line that are partitioned whole."""
+"""Columns of a single line that are looked at one by one."""
 ALONE = 32
 """Queries that are not worth a thread."""
 
@@ -41,7 +42,7 @@ def _best(scores: Float32, k: int, above: float | None) -> tuple[Int32, Float32]
     if not wanted or not queries:
         return rows, values
     if queries == 1 and above is None and n <= FEW:
-        return _best_of_few(scores[0], k)
+        return kernels.largest(np.ascontiguousarray(scores), k)
     line, column = _reaching(scores, wanted, above)
     counts = np.bincount(line, minlength=queries)
     # Many equal scores at the bound, or nan among them: such lines are sorted whole.
@@ -65,20 +66,6 @@ def _best(scores: Float32, k: int, above: float | None) -> tuple[Int32, Float32]
     order = np.argsort(-reached, axis=1, kind="stable")[:, :wanted]
     rows[plain, :wanted] = np.take_along_axis(columns, order, axis=1)[plain]
     values[plain, :wanted] = np.take_along_axis(reached, order, axis=1)[plain]
-    return rows, values
-
-
-def _best_of_few(scores: Float32, k: int) -> tuple[Int32, Float32]:
-    """One line that is short enough to be partitioned whole."""
-    rows, values = np.full((1, k), NONE), np.full((1, k), EMPTY)
-    columns: Int64 = np.arange(len(scores))
-    falling = -scores
-    if k < len(scores):
-        bound = np.partition(falling, k - 1)[k - 1]
-        # It is no number where fewer than k are.
-        columns = columns if np.isnan(bound) else np.flatnonzero(falling <= bound)
-    order = columns[np.argsort(falling[columns], kind="stable")][:k]
-    rows[0, : len(order)], values[0, : len(order)] = order, scores[order]
     return rows, values
 
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pool.h"
 #include "portable.h"
 
 /* Numbers of 32 bits with what belongs to each: open addressing, at most half full. */
@@ -106,6 +107,42 @@ static int best_by_row(const int32_t *rows, const float *scores, ptrdiff_t n, pt
         values[slot] = slot < n ? scores[order[slot]] : -INFINITY;
     }
     free(keys);
+    return 1;
+}
+
+/* The columns of the k largest of n scores into k slots, equal ones as they stand, nan last. 0 if there is no memory. */
+static int largest_of_line(Pool *pool, const float *scores, ptrdiff_t n, ptrdiff_t k, int32_t *best, float *values) {
+    pool_emptied(pool);
+    for (ptrdiff_t i = 0; i < n; i++) offer(pool, scores[i], (int32_t)i);
+    if (pool->many >= k && !pool->parted) return best_by_row(pool->rows, pool->scores, pool->many, k, best, values);
+    /* Too many are alike, or too few are numbers. */
+    int64_t *order = (int64_t *)malloc((size_t)(n + 1) * sizeof(int64_t));
+    const int fits = order != NULL && falling_order(scores, n, order);
+    for (ptrdiff_t slot = 0; slot < k && fits; slot++) {
+        best[slot] = slot < n ? (int32_t)order[slot] : -1;
+        values[slot] = slot < n ? scores[order[slot]] : -INFINITY;
+    }
+    free(order);
+    return fits;
+}
+
+/* 1 / (constant + rank) of each of n slots by its score, 0 of an empty one. 0 if there is no memory. */
+static int reciprocal_ranks(const int32_t *rows, const float *scores, ptrdiff_t n, double constant, float *found) {
+    ptrdiff_t i = 1;
+    while (i < n && scores[i] <= scores[i - 1]) i++;
+    if (i < n) {
+        int64_t *order = (int64_t *)malloc((size_t)n * sizeof(int64_t));
+        if (order == NULL || !falling_order(scores, n, order)) {
+            free(order);
+            return 0;
+        }
+        for (i = 0; i < n; i++) found[order[i]] = (float)(1.0 / (constant + 1 + (double)i));
+        free(order);
+    } else {
+        for (i = 0; i < n; i++) found[i] = (float)(1.0 / (constant + 1 + (double)i));
+    }
+    for (i = 0; i < n; i++)
+        if (rows[i] < 0) found[i] = 0;
     return 1;
 }
 

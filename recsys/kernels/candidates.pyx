@@ -3,11 +3,18 @@
 
 import numpy as np
 
+from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
 cdef extern from "candidates.h" nogil:
     ctypedef struct Table:
         uint32_t mask
+    ctypedef struct Pool:
+        ptrdiff_t wanted
+    bint pool_made(Pool *, ptrdiff_t wanted)
+    void pool_freed(Pool *)
+    bint largest_of_line(Pool *, const float *, ptrdiff_t n, ptrdiff_t k, int32_t *, float *)
+    bint reciprocal_ranks(const int32_t *, const float *, ptrdiff_t n, double constant, float *)
     bint table_made(Table *, ptrdiff_t most)
     void table_freed(Table *)
     bint falling_order(const float *, ptrdiff_t n, int64_t *order)
@@ -34,14 +41,73 @@ cdef class Room:
         table_freed(&self.table)
 
 
-def falling(const float[:, ::1] scores):
-    """Places in each line of float32 (q, n), largest score first, equal ones as they stood, nan last: int64 (q, n)."""
+def top(const int32_t[:, ::1] rows, const float[:, ::1] scores, ptrdiff_t k):
+    """Rows and scores of the k best slots of each line, (q, n), best first, equal ones as they stood, nan last.
+
+    In exactly k slots, the last ones -1 and -inf where n is less, and behind them where each stood, int64 (q, least of
+    n and k). None where k is no more than n and the scores fall already.
+    """
+    cdef ptrdiff_t queries = rows.shape[0], n = rows.shape[1], depth = min(n, k), query, slot
+    cdef bint falls = k <= n
+    if scores.shape[0] != queries or scores.shape[1] != n:
+        raise ValueError("rows and scores must have one shape")
+    for query in range(queries):
+        slot = 1
+        while falls and slot < n:
+            falls = scores[query, slot] <= scores[query, slot - 1]
+            slot += 1
+    if falls:
+        return None
+    best, values = np.empty((queries, k), np.int32), np.empty((queries, k), np.float32)
+    places = np.empty((queries, depth), np.int64)
+    cdef int32_t[:, ::1] slots = best
+    cdef float[:, ::1] said = values
+    cdef int64_t[:, ::1] at = places
+    cdef int64_t[::1] order = np.empty(n, np.int64)
+    for query in range(queries):
+        if n and not falling_order(&scores[query, 0], n, &order[0]):
+            raise MemoryError
+        for slot in range(depth):
+            at[query, slot] = order[slot]
+            slots[query, slot] = rows[query, order[slot]]
+            said[query, slot] = scores[query, order[slot]]
+        for slot in range(depth, k):
+            slots[query, slot] = -1
+            said[query, slot] = -INFINITY
+    return best, values, places
+
+
+def largest(const float[:, ::1] scores, ptrdiff_t k):
+    """Columns and scores of the k largest of each line of float32 (q, n), equal ones by column, nan last.
+
+    In exactly k slots; those without anything are -1 and -inf.
+    """
     cdef ptrdiff_t queries = scores.shape[0], n = scores.shape[1], query
-    found = np.empty((queries, n), np.int64)
-    cdef int64_t[:, ::1] order = found
+    found, values = np.empty((queries, k), np.int32), np.empty((queries, k), np.float32)
+    cdef int32_t[:, ::1] slots = found
+    cdef float[:, ::1] said = values
+    cdef Pool pool
+    cdef bint fits = pool_made(&pool, k)
+    if k:
+        for query in range(queries):
+            fits = fits and largest_of_line(&pool, &scores[query, 0] if n else NULL, n, k, &slots[query, 0],
+                                            &said[query, 0])
+    pool_freed(&pool)
+    if not fits:
+        raise MemoryError
+    return found, values
+
+
+def reciprocal(const int32_t[:, ::1] rows, const float[:, ::1] scores, double constant):
+    """1 / (``constant`` + rank) of each slot of (q, n) by its score, equal ones as they stand; 0 of an empty one."""
+    cdef ptrdiff_t queries = rows.shape[0], n = rows.shape[1], query
+    if scores.shape[0] != queries or scores.shape[1] != n:
+        raise ValueError("rows and scores must have one shape")
+    found = np.empty((queries, n), np.float32)
+    cdef float[:, ::1] said = found
     if n:
         for query in range(queries):
-            if not falling_order(&scores[query, 0], n, &order[query, 0]):
+            if not reciprocal_ranks(&rows[query, 0], &scores[query, 0], n, constant, &said[query, 0]):
                 raise MemoryError
     return found
 
@@ -128,27 +194,38 @@ def summed(
     return named[:many], sums[:many].astype(np.float32)
 
 
-def hidden(const int32_t[:, ::1] rows, const int32_t[::1] gone, const int64_t[::1] ends, uint8_t[:, ::1] kept):
-    """Write into ``kept`` which of ``rows``, int32 (q, n), are not among those gone; how many are.
+def without(const int32_t[:, ::1] rows, const float[:, ::1] scores, const int32_t[::1] gone, const int64_t[::1] ends):
+    """Rows and scores, (q, n), with the slots emptied whose items are gone, and which ones stay, bool (q, n).
 
-    ``gone``: int32 (m,), those of query i up to ``ends[i]``, int64 (q,).
+    ``gone``: int32 (m,), those of query i up to ``ends[i]``, int64 (q,). None where all stay.
     """
-    cdef ptrdiff_t queries = rows.shape[0], n = rows.shape[1], start = 0, most = 0, taken = 0, query
-    if ends.shape[0] != queries or kept.shape[0] != queries or kept.shape[1] != n:
-        raise ValueError("rows, what is gone and what is kept must be of the same queries")
+    cdef ptrdiff_t queries = rows.shape[0], n = rows.shape[1], start = 0, most = 0, taken = 0, query, slot
+    if ends.shape[0] != queries or scores.shape[0] != queries or scores.shape[1] != n:
+        raise ValueError("rows, scores and what is gone must be of the same queries")
     for query in range(queries):
         if not start <= ends[query] <= gone.shape[0]:
             raise ValueError("what is gone of a query must end behind that of the one before")
         most, start = max(most, ends[query] - start), ends[query]
-    if not n:
-        return 0
+    if not n or not most:
+        return None
+    stays = np.empty((queries, n), np.bool_)
+    cdef uint8_t[:, ::1] kept = stays.view(np.uint8)
     cdef Room room = Room(most)
     start = 0
     for query in range(queries):
         taken += hide(&room.table, &rows[query, 0], n, &gone[start] if ends[query] > start else NULL,
                       ends[query] - start, &kept[query, 0])
         start = ends[query]
-    return taken
+    if not taken:
+        return None
+    left, values = np.empty((queries, n), np.int32), np.empty((queries, n), np.float32)
+    cdef int32_t[:, ::1] slots = left
+    cdef float[:, ::1] said = values
+    for query in range(queries):
+        for slot in range(n):
+            slots[query, slot] = rows[query, slot] if kept[query, slot] else -1
+            said[query, slot] = scores[query, slot] if kept[query, slot] else -INFINITY
+    return left, values, stays
 
 
 def capped(const int32_t[:, ::1] groups, ptrdiff_t most, uint8_t[:, ::1] kept):

@@ -31,8 +31,10 @@ def without(candidates: Candidates, rows: Sequence[Int32]) -> Candidates:
     """The candidates of q queries without the ``rows``, q times int32, of each."""
     if not any(len(some) for some in rows):
         return candidates
-    kept = np.empty(candidates.shape, bool)
     gone = rows[0] if len(rows) == 1 else np.concatenate(rows)
-    ends = np.cumsum([len(some) for some in rows])
-    taken = kernels.hidden(np.ascontiguousarray(candidates.rows), gone, ends, kept.view(np.uint8))
-    return candidates.keep(kept) if taken else candidates
+    ends = np.array([len(some) for some in rows]).cumsum()
+    left = kernels.without(np.ascontiguousarray(candidates.rows), np.ascontiguousarray(candidates.scores), gone, ends)
+    if left is None:
+        return candidates
+    signals = {name: np.where(left[2], signal, np.float32(np.nan)) for name, signal in candidates.signals.items()}
+    return Candidates(left[0], left[1], signals)
