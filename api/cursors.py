@@ -11,6 +11,7 @@ import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 
@@ -20,6 +21,8 @@ HEAD = struct.Struct("<BQQ")
 """The version, when the first page was given in unix seconds, and the seed."""
 VERSION = 1
 SIGNATURE = 16
+LONGEST = blake2b.MAX_KEY_SIZE
+"""Bytes of a key that are taken as they are."""
 MOST = 1000
 """Items that can be given page by page."""
 LIFE = 24 * 3600
@@ -68,4 +71,6 @@ class Cursor:
 
 def _signature(key: bytes, body: bytes, user: str, surface: str) -> bytes:
     # A control character stands in no name of a surface, so no two pairs read alike.
-    return hmac.digest(key, b"\x00".join([surface.encode(), user.encode(), body]), "sha256")[:SIGNATURE]
+    said = b"\x00".join([surface.encode(), user.encode(), body])
+    # BLAKE2 takes a key by itself: a tenth of the time of HMAC, most of which OpenSSL spends on finding its parts.
+    return blake2b(said, key=key if len(key) <= LONGEST else blake2b(key).digest(), digest_size=SIGNATURE).digest()

@@ -35,7 +35,7 @@ class Asked:
 
     def __init__(self, queries: Sequence[Query], candidates: Candidates, parts: Parts) -> None:
         self.queries, self.candidates, self.parts = queries, candidates, parts
-        self.rows = candidates.rows
+        self.rows = np.ascontiguousarray(candidates.rows)
 
     @cached_property
     def facts(self) -> ItemFacts:
@@ -59,11 +59,17 @@ class Asked:
         return recent
 
     def cosines(self, space: str) -> Float32:
-        """Cosine of each recent item and each candidate in unit vectors: float32 (q, 20, n), 0 where there is none."""
+        """Mean cosine of each candidate to the newest items, by the windows, and last the largest to any of them.
+
+        float32 (windows + 1, q, n), nan where there are none.
+        """
         if space not in self._cosines:
-            vectors = self.parts.vectors[space]
-            of_recent = np.where((self.recent >= 0)[..., None], vectors[np.maximum(self.recent, 0)], np.float32(0))
-            self._cosines[space] = products(*at_hand(vectors, self.rows), of_recent)
+            # Both at once, for what is at hand may be a copy.
+            both = np.concatenate([self.rows, self.recent], axis=1)
+            vectors, rows = at_hand(self.parts.vectors[space], both)
+            n = self.rows.shape[1]
+            candidates, recent = np.ascontiguousarray(rows[:, :n]), np.ascontiguousarray(rows[:, n:])
+            self._cosines[space] = kernels.cosines(vectors, candidates, recent, np.array(WINDOWS, np.int32))
         return self._cosines[space]
 
     @cached_property
@@ -115,16 +121,14 @@ def features_of(names: Sequence[str], queries: Sequence[Query], candidates: Cand
     not occur. ValueError for a name that is none.
     """
     # A feature after the other in memory, and turned at the end: writing every 24th number takes longer.
-    found = np.full((len(names), *candidates.shape), np.nan, np.float32)
+    found = np.empty((len(names), *candidates.shape), np.float32)
     features = [_known(name) for name in names]
     for start in range(0, len(queries), CHUNK):
         block = slice(start, start + CHUNK)
         asked = Asked(queries[block], candidates.part(block) if len(queries) > CHUNK else candidates, parts)
         for place, (feature, argument) in enumerate(features):
             found[place, block] = feature.of(asked, argument)
-    known = np.isfinite(found)
-    known &= candidates.filled
-    return np.where(known, found, np.float32(np.nan)).transpose(1, 2, 0)
+    return kernels.rows_of(found, np.ascontiguousarray(candidates.rows))
 
 
 def names_of(parts: Parts, sources: Sequence[str]) -> tuple[str, ...]:
@@ -163,12 +167,6 @@ def _signal(asked: Asked, source: str) -> Float32:
     return np.full(asked.rows.shape, np.nan, np.float32) if said is None else np.ascontiguousarray(said)
 
 
-def _over(above: Float32, below: np.ndarray) -> Float32:
-    """``above`` by ``below``, which has its shape or one that stretches to it; nan where that is not above 0."""
-    ratio: Float32 = np.divide(above, below, out=np.full(above.shape, np.nan, np.float32), where=below > 0)
-    return ratio
-
-
 def fusion_rank(asked: Asked, _: str) -> Float32:
     """Place in the fused list."""
     return kernels.ranks(np.ascontiguousarray(asked.candidates.scores))
@@ -193,7 +191,7 @@ def agreeing(asked: Asked, _: str) -> Float32:
     """How many sources proposed it."""
     found = np.zeros(asked.rows.shape, np.float32)
     for said in asked.candidates.signals.values():
-        found += ~np.isnan(said)
+        kernels.count_known(np.ascontiguousarray(said), found)
     return found
 
 
@@ -207,31 +205,24 @@ def affinity(asked: Asked, _: str) -> Float32:
     for line, query in enumerate(asked.queries):
         if query.vector is not None:
             users[line] = query.vector
-    said = products(*at_hand(items, asked.rows), users[:, None])[:, 0]
+    said = products(*at_hand(items, asked.rows), users)
     known = np.asarray(users.any(axis=1))[:, None]
     return np.where(known, said, np.float32(np.nan))
 
 
-def _mean_cosine(asked: Asked, space: str, window: int) -> Float32:
-    counts = (asked.recent[:, :window] >= 0).sum(axis=1)[:, None]
-    return _over(asked.cosines(space)[:, :window].sum(axis=1), counts)
-
-
 def recent_cosine(asked: Asked, window: str) -> Float32:
     """Mean cosine to the newest items, by learned vectors."""
-    return _mean_cosine(asked, SIMILAR_INDEX, int(window))
+    return asked.cosines(SIMILAR_INDEX)[WINDOWS.index(int(window))]
 
 
 def recent_nearest(asked: Asked, _: str) -> Float32:
     """Largest cosine to any of the 20 newest items, by learned vectors."""
-    known = asked.recent[:, :, None] >= 0
-    best: Float32 = np.where(known, asked.cosines(SIMILAR_INDEX), np.float32(-np.inf)).max(axis=1)
-    return best
+    return asked.cosines(SIMILAR_INDEX)[-1]
 
 
 def content_cosine(asked: Asked, window: str) -> Float32:
     """Mean cosine to the newest items, by content vectors."""
-    return _mean_cosine(asked, CONTENT_INDEX, int(window))
+    return asked.cosines(CONTENT_INDEX)[WINDOWS.index(int(window))]
 
 
 # --------------------------------------------------------------------------- the item
@@ -249,7 +240,7 @@ def lately(asked: Asked, _: str) -> Float32:
 
 def trend(asked: Asked, _: str) -> Float32:
     """The share lately by the share over all."""
-    return _over(lately(asked, ""), takers(asked, ""))
+    return kernels.ratios(lately(asked, ""), takers(asked, ""))
 
 
 def age(asked: Asked, _: str) -> Float32:

@@ -54,6 +54,10 @@ class History:
     def of_rows(self, users: Sequence[int] | Int32 | Int64) -> History:
         """That of some users, by their rows; who has the row -1 did nothing."""
         users = np.asarray(users)
+        if len(users) == 1 and users[0] >= 0:
+            own = slice(int(self.indptr[users[0]]), int(self.indptr[users[0] + 1]))
+            alone = np.array([0, own.stop - own.start])
+            return History(alone, self.rows[own], self.weights[own], self.times[own])
         starts = self.indptr[users]
         counts = np.where(users < 0, 0, self.indptr[users + 1] - starts)
         indptr = np.concatenate([[0], np.cumsum(counts)])
@@ -246,7 +250,7 @@ class Resolver:
             weights=taken.weights[recent],
             times=taken.times[recent],
             # The same list all day, to whoever asks for it and however; another one tomorrow.
-            seed=xxh3_64_intdigest(f"{now:%Y-%m-%d} {user}".encode("utf-8", "surrogatepass")),
+            seed=xxh3_64_intdigest(f"{now.date().isoformat()} {user}".encode("utf-8", "surrogatepass")),
             level=PERSONAL if row >= 0 else RECENT,
             **{"seen": taken.rows, **said},
         )
@@ -267,7 +271,10 @@ class Resolver:
         """What a state tells besides what was taken, by the names of a query; everything that was taken is seen too."""
         said: dict[str, Any] = {"interests": state.interests}
         if len(state.seen):
-            said["seen"] = np.unique(np.concatenate([taken.rows, self._rows(state.seen)]))
+            # Most of it was taken, and its rows are known.
+            others = state.seen[~_among(state.seen, self.items.row_keys[taken.rows])]
+            if len(others):
+                said["seen"] = np.unique(np.concatenate([taken.rows, self._rows(others)]))
         if len(dismissed := state.dismissed):
             said["dismissed"] = self._rows(dismissed)
         if len(state.shown):
@@ -278,6 +285,17 @@ class Resolver:
     def _rows(self, keys: UInt64) -> Int32:
         rows = self.items.rows_of_keys(keys)
         return rows[rows >= 0]
+
+
+def _among(keys: UInt64, others: UInt64) -> Bool:
+    """Which of the keys are among others, bool (m,)."""
+    if not len(others):
+        return np.zeros(len(keys), bool)
+    others = np.sort(others)
+    at = others.searchsorted(keys)
+    at[at == len(others)] = 0
+    found: Bool = others[at] == keys
+    return found
 
 
 def fold_all(history: History, fold: Fold) -> Float32:

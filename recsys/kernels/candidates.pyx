@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """Lists of items with scores: put in order, made one, thinned out. Rows below 0 are empty slots."""
 
 import numpy as np
@@ -75,6 +75,34 @@ def top(const int32_t[:, ::1] rows, const float[:, ::1] scores, ptrdiff_t k):
             slots[query, slot] = -1
             said[query, slot] = -INFINITY
     return best, values, places
+
+
+def ranked(const int32_t[:, ::1] rows, const float[:, ::1] scores):
+    """The order of slots, int64 (q, n), whose first ones, as many as float32 (q, m) ``scores``, go by those.
+
+    And the scores of that order, float32 (q, n): behind the first m what is less than the least of them; -inf where
+    ``rows``, int32 (q, n), is below 0.
+    """
+    cdef ptrdiff_t queries = rows.shape[0], n = rows.shape[1], m = scores.shape[1], query, slot
+    cdef float least
+    if scores.shape[0] != queries or m > n:
+        raise ValueError(f"scores of {m} slots, of {n} there are")
+    order, values = np.empty((queries, n), np.int64), np.empty((queries, n), np.float32)
+    cdef int64_t[:, ::1] places = order
+    cdef float[:, ::1] said = values
+    for query in range(queries):
+        if m and not falling_order(&scores[query, 0], m, &places[query, 0]):
+            raise MemoryError
+        least = INFINITY
+        for slot in range(m):
+            said[query, slot] = scores[query, places[query, slot]]
+            if rows[query, slot] < 0:
+                continue
+            least = min(least, scores[query, slot])
+        for slot in range(m, n):
+            places[query, slot] = slot
+            said[query, slot] = least / <float> (slot - m + 2) if rows[query, slot] >= 0 else -INFINITY
+    return order, values
 
 
 def largest(const float[:, ::1] scores, ptrdiff_t k):

@@ -13,6 +13,12 @@ cdef extern from "candidates.h" nogil:
 cdef extern from "portable.h" nogil:
     void FETCH(const void *)
 
+cdef extern from "vectors.h" nogil:
+    void window_cosines(const float *, ptrdiff_t d, const int32_t *rows, ptrdiff_t n, const int32_t *recent,
+                        ptrdiff_t r, const int32_t *windows, ptrdiff_t w, float *turned, float *found,
+                        ptrdiff_t stride)
+    ptrdiff_t WIDE
+
 
 def ranks(const float[:, ::1] values):
     """1 for the largest of each line of float32 (q, n), equal ones alike, nan where nan: float32 (q, n)."""
@@ -48,6 +54,80 @@ def shares(const float[:, ::1] values):
             for place in range(n):
                 told[query, place] = values[query, place] / most if most > 0 else NAN
     return found
+
+
+def cosines(const float[:, ::1] vectors, const int32_t[:, ::1] rows, const int32_t[:, ::1] recent,
+            const int32_t[::1] windows):
+    """Mean inner products of items, int32 (q, n), with the first recent ones, int32 (q, r), and the largest of any.
+
+    ``windows``: int32 (w,), ascending, how many recent ones a mean is over, 32 at most; rows below 0 are none. float32 (w + 1, q, n), the
+    largest last; nan where there is nothing recent, 0 for rows below 0. ``vectors``: float32 (items, d).
+    """
+    cdef ptrdiff_t queries = rows.shape[0], n = rows.shape[1], r = recent.shape[1], d = vectors.shape[1]
+    cdef ptrdiff_t items = vectors.shape[0], query, i
+    if recent.shape[0] != queries:
+        raise ValueError(f"{recent.shape[0]} lists of recent items for {queries} queries: one each was wanted")
+    for query in range(queries):
+        for i in range(n):
+            if rows[query, i] >= items:
+                raise IndexError(f"row {rows[query, i]} is asked for, there are {items} vectors")
+        for i in range(r):
+            if recent[query, i] >= items:
+                raise IndexError(f"row {recent[query, i]} is asked for, there are {items} vectors")
+    if r > WIDE:
+        raise ValueError(f"{r} recent items: at most {WIDE} are looked at")
+    found = np.full((windows.shape[0] + 1, queries, n), np.float32(NAN))
+    cdef float[:, :, ::1] told = found
+    cdef float[:, ::1] turned = np.empty((d, WIDE), np.float32)
+    if n and r and items and d and windows.shape[0]:
+        with nogil:
+            for query in range(queries):
+                window_cosines(&vectors[0, 0], d, &rows[query, 0], n, &recent[query, 0], r, &windows[0],
+                               windows.shape[0], &turned[0, 0], &told[0, query, 0], queries * n)
+    return found
+
+
+def rows_of(const float[:, :, ::1] found, const int32_t[:, ::1] items):
+    """Features, float32 (f, q, n), as rows of candidates, float32 (q, n, f): nan where not finite and in empty slots.
+
+    ``items``: int32 (q, n), those of the slots, below 0 where empty.
+    """
+    cdef ptrdiff_t features = found.shape[0], queries = found.shape[1], n = found.shape[2], query, place, feature
+    if items.shape[0] != queries or items.shape[1] != n:
+        raise ValueError("features and items must be of the same slots")
+    rows = np.empty((queries, n, features), np.float32)
+    cdef float[:, :, ::1] told = rows
+    cdef float value
+    with nogil:
+        for query in range(queries):
+            for place in range(n):
+                for feature in range(features):
+                    value = found[feature, query, place]
+                    told[query, place, feature] = value if items[query, place] >= 0 and isfinite(value) else NAN
+    return rows
+
+
+def ratios(const float[:, ::1] above, const float[:, ::1] below):
+    """``above`` by ``below``, float32 (q, n); nan where that is not above 0."""
+    cdef ptrdiff_t queries = above.shape[0], n = above.shape[1], query, place
+    if below.shape[0] != queries or below.shape[1] != n:
+        raise ValueError("what is above and what is below must have one shape")
+    found = np.empty((queries, n), np.float32)
+    cdef float[:, ::1] told = found
+    for query in range(queries):
+        for place in range(n):
+            told[query, place] = above[query, place] / below[query, place] if below[query, place] > 0 else NAN
+    return found
+
+
+def count_known(const float[:, ::1] values, float[:, ::1] counts):
+    """Add 1 to each of ``counts``, float32 (q, n), where a value is no nan."""
+    cdef ptrdiff_t queries = values.shape[0], n = values.shape[1], query, place
+    if counts.shape[0] != queries or counts.shape[1] != n:
+        raise ValueError("values and counts must have one shape")
+    for query in range(queries):
+        for place in range(n):
+            counts[query, place] += values[query, place] == values[query, place]
 
 
 def likeness(const int32_t[:, ::1] groups, ptrdiff_t width, const int32_t[:, ::1] recent, const int32_t[:, ::1] rows):

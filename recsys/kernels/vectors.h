@@ -2,6 +2,8 @@
 #ifndef RECSYS_VECTORS_H
 #define RECSYS_VECTORS_H
 
+#include <math.h>
+
 #include "portable.h"
 
 enum { WIDE = 32, AHEAD = 8 };
@@ -65,16 +67,33 @@ static void products_of_one(const float *vectors, ptrdiff_t d, const int32_t *ro
     }
 }
 
-/* Of m vectors with each of n items, a line of n for each. `turned`: the vectors, WIDE a block, each block (d, WIDE). */
+/* See cosines() in features.pyx. r is WIDE at most; `turned`: (d, WIDE), to write to; `found`: a line every `stride` for
+ * each of w windows, and one more for the largest. */
 FOR_EACH_PROCESSOR
-static void products_of_many(const float *vectors, ptrdiff_t d, const int32_t *rows, ptrdiff_t n, const float *turned,
-                             ptrdiff_t m, float *products) {
+static void window_cosines(const float *vectors, ptrdiff_t d, const int32_t *rows, ptrdiff_t n, const int32_t *recent,
+                           ptrdiff_t r, const int32_t *windows, ptrdiff_t w, float *turned, float *found,
+                           ptrdiff_t stride) {
+    ptrdiff_t there = 0;
+    for (ptrdiff_t line = 0; line < WIDE; line++) {
+        if (line < r) fetch_ahead(vectors, d, recent, r, line);
+        const float *vector = line < r && recent[line] >= 0 ? vectors + recent[line] * d : NULL;
+        for (ptrdiff_t at = 0; at < d; at++) turned[at * WIDE + line] = vector == NULL ? 0 : vector[at];
+        there += vector != NULL;
+    }
+    if (!there) return;
     for (ptrdiff_t i = 0; i < n; i++) {
         fetch_ahead(vectors, d, rows, n, i);
-        for (ptrdiff_t first = 0; first < m; first += WIDE) {
-            const Sums sums = products_with(vectors + rows[i] * d, turned + first * d, rows[i] < 0 ? 0 : d);
-            const ptrdiff_t many = m - first < WIDE ? m - first : WIDE;
-            for (ptrdiff_t lane = 0; lane < many; lane++) products[(first + lane) * n + i] = sums.of[lane];
+        const Sums sums = products_with(vectors + rows[i] * d, turned, rows[i] < 0 ? 0 : d);
+        float total = 0, most = -INFINITY;
+        ptrdiff_t known = 0, line = 0;
+        for (ptrdiff_t window = 0; window <= w; window++) {
+            for (const ptrdiff_t end = window < w && windows[window] < r ? windows[window] : r; line < end; line++) {
+                if (recent[line] < 0) continue;
+                known++;
+                total += sums.of[line];
+                most = sums.of[line] > most ? sums.of[line] : most;
+            }
+            found[window * stride + i] = window == w ? most : known ? total / (float)known : NAN;
         }
     }
 }

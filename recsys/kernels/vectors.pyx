@@ -6,10 +6,7 @@ import numpy as np
 from libc.stdint cimport int32_t, int64_t
 
 cdef extern from "vectors.h" nogil:
-    int WIDE
     void products_of_one(const float *, ptrdiff_t d, const int32_t *, ptrdiff_t n, const float *, float *)
-    void products_of_many(const float *, ptrdiff_t d, const int32_t *, ptrdiff_t n, const float *turned, ptrdiff_t m,
-                          float *)
     void diverse_order(const float *, ptrdiff_t d, const int32_t *, ptrdiff_t n, float weight, ptrdiff_t length,
                        float *values, float *nearest, int64_t *order)
 
@@ -23,31 +20,21 @@ cdef int check(const int32_t[:, ::1] rows, ptrdiff_t items) except -1:
     return 0
 
 
-def products(const float[:, ::1] vectors, const int32_t[:, ::1] rows, const float[:, :, ::1] asking):
-    """Inner products of items, int32 (q, n), with what their queries ask with, float32 (q, m, d): float32 (q, m, n).
+def products(const float[:, ::1] vectors, const int32_t[:, ::1] rows, const float[:, ::1] asking):
+    """Inner products of items, int32 (q, n), with what each query asks with, float32 (q, d): float32 (q, n).
 
     0 for rows below 0. ``vectors``: float32 (items, d).
     """
-    cdef ptrdiff_t queries = rows.shape[0], n = rows.shape[1], m = asking.shape[1], d = vectors.shape[1], query
-    if asking.shape[0] != queries or asking.shape[2] != d:
-        raise ValueError(f"asked with {asking.shape[0]} of {asking.shape[2]}: {queries} of {d} were wanted")
+    cdef ptrdiff_t queries = rows.shape[0], n = rows.shape[1], d = vectors.shape[1], query
+    if asking.shape[0] != queries or asking.shape[1] != d:
+        raise ValueError(f"asked with {asking.shape[0]} vectors of {asking.shape[1]}: {queries} of {d} were wanted")
     check(rows, vectors.shape[0])
-    found = np.zeros((queries, m, n), np.float32)
-    cdef float[:, :, ::1] inner = found
-    # As many of them beside each other as are worked on at once.
-    cdef ptrdiff_t blocks = (m + WIDE - 1) // WIDE, line, i
-    cdef float[:, :, ::1] turned = np.zeros((blocks if m > 1 else 0, d, WIDE), np.float32)
-    if not (n and m and d and vectors.shape[0]):
-        return found
-    with nogil:
-        for query in range(queries):
-            if m == 1:
-                products_of_one(&vectors[0, 0], d, &rows[query, 0], n, &asking[query, 0, 0], &inner[query, 0, 0])
-                continue
-            for line in range(m):
-                for i in range(d):
-                    turned[line // WIDE, i, line % WIDE] = asking[query, line, i]
-            products_of_many(&vectors[0, 0], d, &rows[query, 0], n, &turned[0, 0, 0], m, &inner[query, 0, 0])
+    found = np.zeros((queries, n), np.float32)
+    cdef float[:, ::1] inner = found
+    if n and d and vectors.shape[0]:
+        with nogil:
+            for query in range(queries):
+                products_of_one(&vectors[0, 0], d, &rows[query, 0], n, &asking[query, 0], &inner[query, 0])
     return found
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsys.arrays import Float64, Int32
-from recsys.candidates import EMPTY, Candidates
+from recsys.candidates import EMPTY, Candidates, along
 from recsys.features import check_features, features_of
+from recsys.kernels import candidates as kernels
 from recsys.ranking import Ranker
 from recsys.retrieval import Parts, Query
 
@@ -51,12 +52,13 @@ class LearnedOrder:
             block = slice(start, start + CHUNK)
             filled = head.filled[block]
             rows = features_of(self.ranker.features, queries[block], head.part(block), self.parts)
-            scores[block][filled] = self.ranker.score(rows[filled])
-        least = np.where(head.filled, scores, np.inf).min(axis=1, initial=np.inf, keepdims=True)
-        behind = np.arange(2, 2 + max(0, ordered.shape[1] - self.depth))
-        tail = np.where(ordered.filled[:, self.depth :], least / behind, EMPTY).astype(np.float32)
-        ranked = Candidates(ordered.rows, np.concatenate([scores, tail], axis=1), ordered.signals)
-        return ranked.top(ordered.shape[1])
+            if filled.all():
+                scores[block] = self.ranker.score(rows.reshape(-1, rows.shape[2])).reshape(filled.shape)
+            else:
+                scores[block][filled] = self.ranker.score(rows[filled])
+        order, scores = kernels.ranked(np.ascontiguousarray(ordered.rows), scores)
+        signals = {name: along(signal, order) for name, signal in ordered.signals.items()}
+        return Candidates(along(ordered.rows, order), scores, signals)
 
     @property
     def reads_shown(self) -> bool:

@@ -72,7 +72,7 @@ def scored(items: Float32, asking: list[int], vectors: Float32, rows: Int32) -> 
     for start in range(0, len(asking), CHUNK):
         part = asking[start : start + CHUNK]
         named = rows[part]
-        said = products(*at_hand(items, named), vectors[start : start + CHUNK, None])[:, 0]
+        said = products(*at_hand(items, named), vectors[start : start + CHUNK])
         scores[part] = np.where(named >= 0, said, np.float32(np.nan))
     return scores
 
