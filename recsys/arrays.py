@@ -85,7 +85,7 @@ def at_hand(array: Any, rows: Int32) -> tuple[np.ndarray, Int32]:
     if not isinstance(array, Patched):
         return array, np.ascontiguousarray(rows)
     at = np.arange(rows.size, dtype=np.int32).reshape(rows.shape)
-    return array[np.maximum(rows, 0).ravel()], np.where(rows < 0, np.int32(-1), at)
+    return array[np.maximum(rows, 0).ravel()], np.ascontiguousarray(np.where(rows < 0, np.int32(-1), at))
 
 
 def patched(base: np.ndarray, rows: Int32 | Int64, values: np.ndarray) -> Any:

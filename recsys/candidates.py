@@ -150,7 +150,7 @@ def fuse(proposals: Mapping[str, Candidates], shares: Mapping[str, Float32] | No
     added = np.concatenate(given, axis=1)
     said = np.concatenate([part.scores for part in parts], axis=1)
     ends = np.cumsum([part.shape[1] for part in parts], dtype=np.int32)
-    rows, scores, signals = kernels.fused(rows, added, said, ends)
+    rows, scores, signals = kernels.fused(*map(np.ascontiguousarray, (rows, added, said)), ends)
     return Candidates(rows, scores, dict(zip(proposals, signals, strict=True)))
 
 

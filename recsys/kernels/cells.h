@@ -42,16 +42,21 @@ static float whole_weights(const Cells *cells, const float *query, int16_t *weig
     return unit;
 }
 
-/* The cells whose centres have the largest inner products with the query. */
+/* The cells whose centres have the largest inner products with each query: a pool for each of `many`. */
 FOR_EACH_PROCESSOR
-static void open_cells(const Cells *cells, const float *query, Pool *opened) {
-    pool_emptied(opened);
+static void open_cells(const Cells *cells, const float *queries, ptrdiff_t many, Pool *opened) {
+    const ptrdiff_t d = cells->d;
+    for (ptrdiff_t line = 0; line < many; line++) pool_emptied(opened + line);
     for (ptrdiff_t first = 0; first < cells->cells; first += WIDE) {
-        const Sums sums = products_with(query, cells->centres + first * cells->d, cells->d);
-        for (ptrdiff_t lane = 0; lane < WIDE && first + lane < cells->cells; lane++)
-            if (cells->sizes[first + lane]) offer(opened, sums.of[lane], (int32_t)(first + lane));
+        const ptrdiff_t end = cells->cells - first < WIDE ? cells->cells - first : WIDE;
+        /* What was read for one query is at hand for the next. */
+        for (ptrdiff_t line = 0; line < many; line++) {
+            const Sums sums = products_with(queries + line * d, cells->centres + first * d, d);
+            for (ptrdiff_t lane = 0; lane < end; lane++)
+                if (cells->sizes[first + lane]) offer(opened + line, sums.of[lane], (int32_t)(first + lane));
+        }
     }
-    cut(opened);
+    for (ptrdiff_t line = 0; line < many; line++) cut(opened + line);
 }
 
 /* What the opened cells hold and `allowed`, a bit for each item or NULL for all, has, by its codes. `weights`: d. */
@@ -71,7 +76,7 @@ static void look_through(const Cells *cells, const float *query, const Pool *ope
             if (allowed != NULL) {
                 if (ids[i] < 0 || ids[i] >= cells->items || !(allowed[ids[i] >> 3] >> (ids[i] & 7) & 1)) continue;
             }
-            FETCH(codes + (i + 32) * d);
+            FETCH(codes + (i + 32) * d); /* a cell is short, and the next one elsewhere */
             const float score = centre + unit * (float)coded(codes + i * d, weights, d);
             if (score > found->bound) offer(found, score, (int32_t)ids[i]);
         }
@@ -94,17 +99,22 @@ static void score_again(const Cells *cells, const float *query, Pool *found) {
 /* The k best of each query, equal ones by row. `wanted`: how many are scored again, k at least. 0: no memory. */
 static int search_cells(const Cells *cells, const float *queries, ptrdiff_t many, ptrdiff_t k, ptrdiff_t probes,
                         ptrdiff_t wanted, const uint8_t *allowed, int32_t *rows, float *scores) {
-    Pool opened = {0}, found = {0};
-    int16_t *weights = (int16_t *)malloc((size_t)cells->d * sizeof(int16_t));
-    int fits = pool_made(&opened, probes) & pool_made(&found, wanted) & (weights != NULL);
-    for (ptrdiff_t line = 0; line < many && fits; line++) {
-        const float *query = queries + line * cells->d;
-        open_cells(cells, query, &opened);
-        look_through(cells, query, &opened, allowed, weights, &found);
-        score_again(cells, query, &found);
-        fits = best_by_row(found.rows, found.scores, found.many, k, rows + line * k, scores + line * k);
+    enum { TOGETHER = 8 };
+    const ptrdiff_t d = cells->d;
+    Pool opened[TOGETHER] = {{0}}, found = {0};
+    int16_t *weights = (int16_t *)malloc((size_t)d * sizeof(int16_t));
+    int fits = pool_made(&found, wanted) & (weights != NULL);
+    for (ptrdiff_t line = 0; line < TOGETHER && line < many; line++) fits &= pool_made(opened + line, probes);
+    for (ptrdiff_t first = 0; first < many && fits; first += TOGETHER) {
+        const ptrdiff_t end = many - first < TOGETHER ? many : first + TOGETHER;
+        open_cells(cells, queries + first * d, end - first, opened);
+        for (ptrdiff_t line = first; line < end && fits; line++) {
+            look_through(cells, queries + line * d, opened + line - first, allowed, weights, &found);
+            score_again(cells, queries + line * d, &found);
+            fits = best_by_row(found.rows, found.scores, found.many, k, rows + line * k, scores + line * k);
+        }
     }
-    pool_freed(&opened);
+    for (ptrdiff_t line = 0; line < TOGETHER; line++) pool_freed(opened + line);
     pool_freed(&found);
     free(weights);
     return fits;

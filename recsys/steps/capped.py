@@ -55,7 +55,7 @@ class Capped:
         known = np.where(grouped, found.rows, 0)
         kept = np.empty(found.shape, bool)
         if self.alone is not None:
-            groups = np.where(grouped, self.alone[known], NONE)
+            groups = np.ascontiguousarray(np.where(grouped, self.alone[known], NONE))
             taken = kernels.capped(groups, self.at_most, kept.view(np.uint8))
             return found.keep(kept) if taken else found
         starts = self.starts[known]
