@@ -145,13 +145,17 @@ def fuse(proposals: Mapping[str, Candidates], shares: Mapping[str, Float32] | No
     parts = list(proposals.values())
     if len({part.shape[0] for part in parts}) > 1:
         raise ValueError(f"sources answered for {[part.shape[0] for part in parts]} queries: q must match")
-    rows = np.concatenate([part.rows for part in parts], axis=1)
     given = [reciprocal_ranks(part) for part in parts] if shares is None else [shares[name] for name in proposals]
-    added = np.concatenate(given, axis=1)
-    said = np.concatenate([part.scores for part in parts], axis=1)
     ends = np.cumsum([part.shape[1] for part in parts], dtype=np.int32)
-    rows, scores, signals = kernels.fused(*map(np.ascontiguousarray, (rows, added, said)), ends)
+    rows, scores, signals = kernels.fused(
+        _together([part.rows for part in parts]), _together(given), _together([part.scores for part in parts]), ends
+    )
     return Candidates(rows, scores, dict(zip(proposals, signals, strict=True)))
+
+
+def _together(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Slots of several sources behind each other, a query's in one piece."""
+    return np.ascontiguousarray(np.concatenate(parts, axis=1))
 
 
 def fill(first: Candidates, rest: Candidates, k: int) -> Candidates:

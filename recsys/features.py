@@ -212,17 +212,20 @@ def affinity(asked: Asked, _: str) -> Float32:
 
 def recent_cosine(asked: Asked, window: str) -> Float32:
     """Mean cosine to the newest items, by learned vectors."""
-    return asked.cosines(SIMILAR_INDEX)[WINDOWS.index(int(window))]
+    found: Float32 = asked.cosines(SIMILAR_INDEX)[WINDOWS.index(int(window))]
+    return found
 
 
 def recent_nearest(asked: Asked, _: str) -> Float32:
     """Largest cosine to any of the 20 newest items, by learned vectors."""
-    return asked.cosines(SIMILAR_INDEX)[-1]
+    found: Float32 = asked.cosines(SIMILAR_INDEX)[-1]
+    return found
 
 
 def content_cosine(asked: Asked, window: str) -> Float32:
     """Mean cosine to the newest items, by content vectors."""
-    return asked.cosines(CONTENT_INDEX)[WINDOWS.index(int(window))]
+    found: Float32 = asked.cosines(CONTENT_INDEX)[WINDOWS.index(int(window))]
+    return found
 
 
 # --------------------------------------------------------------------------- the item

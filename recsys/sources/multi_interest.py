@@ -13,9 +13,9 @@ import numpy as np
 from recsys.arrays import Float32
 from recsys.candidates import EMPTY, NONE, Candidates
 from recsys.errors import unknown_choice
+from recsys.kernels.candidates import merged
 from recsys.retrieval import SIMILAR_INDEX, Parts, Query, SearchIndex
 from recsys.sources.nearest import searched
-from recsys.sources.similar_to_recent import merged
 
 ROUNDS = 10
 """Of moving centres to their members; few hundred directions settle in fewer."""

@@ -10,10 +10,10 @@ import numpy as np
 
 from recsys.arrays import Float32, Int32
 from recsys.candidates import EMPTY, NONE, Candidates
+from recsys.kernels.candidates import merged
 from recsys.masks import Mask
 from recsys.retrieval import NO_ROWS, Parts, Query
 from recsys.sources.popular import first
-from recsys.sources.similar_to_recent import merged
 from recsys.sources.trending import Categories, check_half_life
 
 

@@ -11,11 +11,11 @@ import numpy as np
 from recsys.arrays import Float32, Int32, Int64, ranges
 from recsys.candidates import EMPTY, NONE, Candidates
 from recsys.catalogue import Catalogue
+from recsys.kernels.candidates import merged
 from recsys.masks import Mask
 from recsys.recency import Recency
 from recsys.retrieval import Parts, Query
 from recsys.sources.popular import first
-from recsys.sources.similar_to_recent import merged
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,399 @@
+"""Compiled loops, beside what each says of itself written out in numpy or in plain Python."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from index.faiss_flat import ask
+from index.faiss_ivf import FaissIvf
+from recsys.candidates import Candidates, fuse
+from recsys.kernels import candidates, cells, features, trees, vectors
+from recsys.masks import Mask
+
+SEEDS = st.integers(0, 2**32 - 1)
+SHAPES = st.sampled_from([(1, 0), (1, 1), (3, 7), (1, 300), (4, 700)])
+quick = settings(max_examples=40, deadline=None)
+
+
+def listed(rng, shape, items=60):
+    """Rows, -1 where empty and none twice in a line, and scores with ties, both zeros, infinities and nan."""
+    rows = np.array([rng.permutation(max(items, shape[1]))[: shape[1]] for _ in range(shape[0])], np.int32)
+    rows = np.where(rng.random(shape) < 0.2, -1, rows.reshape(shape)).astype(np.int32)
+    scores = (rng.integers(-9, 10, shape) / 7).astype(np.float32)
+    scores[rng.random(shape) < 0.1] = -0.0
+    scores[rng.random(shape) < 0.05] = np.inf
+    return rows, np.where(rows < 0, -np.inf, scores).astype(np.float32)
+
+
+# --------------------------------------------------------------------------- lists
+
+
+@quick
+@given(SEEDS, SHAPES, st.integers(0, 30), st.booleans())
+def test_top_is_a_stable_sort(seed, shape, k, holes):
+    rng = np.random.default_rng(seed)
+    rows, scores = listed(rng, shape)
+    if holes:
+        scores[rng.random(shape) < 0.1] = np.nan
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    found = candidates.top(rows, scores, k)
+    if found is None:
+        assert k <= shape[1]
+        np.testing.assert_array_equal(order, np.tile(np.arange(k), (shape[0], 1)))
+        return
+    np.testing.assert_array_equal(found[2], order)
+    depth = order.shape[1]
+    np.testing.assert_array_equal(found[0][:, :depth], np.take_along_axis(rows, order, axis=1))
+    np.testing.assert_array_equal(found[1][:, :depth], np.take_along_axis(scores, order, axis=1))
+    assert (found[0][:, depth:] == -1).all()
+    assert (found[1][:, depth:] == -np.inf).all()
+
+
+@quick
+@given(SEEDS, SHAPES)
+def test_reciprocal_ranks_go_by_place(seed, shape):
+    rng = np.random.default_rng(seed)
+    rows, scores = listed(rng, shape)
+    for given_scores in (scores, -np.sort(-scores, axis=1)):
+        ranks = np.argsort(np.argsort(-given_scores, axis=1, kind="stable"), axis=1, kind="stable") + 1
+        wanted = np.where(rows >= 0, 1 / (60 + ranks), 0).astype(np.float32)
+        np.testing.assert_array_equal(candidates.reciprocal(rows, given_scores, 60), wanted)
+
+
+@quick
+@given(SEEDS, st.sampled_from([(1, 5, 3), (2, 40, 25), (1, 200, 1)]))
+def test_what_was_ranked_stands_before_what_was_not(seed, shape):
+    queries, n, m = shape
+    rng = np.random.default_rng(seed)
+    rows = np.tile(np.arange(n, dtype=np.int32), (queries, 1))
+    rows[:, n - rng.integers(0, n) :] = -1
+    scores = np.where(rows[:, :m] >= 0, rng.random((queries, m)), -np.inf).astype(np.float32)
+    order, values = candidates.ranked(rows, scores)
+    np.testing.assert_array_equal(order[:, :m], np.argsort(-scores, axis=1, kind="stable"))
+    np.testing.assert_array_equal(order[:, m:], np.tile(np.arange(m, n), (queries, 1)))
+    filled = np.take_along_axis(rows, order, axis=1) >= 0
+    assert (values[~filled] == -np.inf).all()
+    for line, kept in zip(values, filled, strict=True):
+        assert (np.diff(line[kept]) <= 0).all()
+        if m and kept[:m].all():
+            assert (line[m:][kept[m:]] < line[:m].min()).all()
+
+
+@quick
+@given(SEEDS, st.integers(0, 400), st.integers(0, 30))
+def test_merged_keeps_the_best_score_of_each_item(seed, n, k):
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(-1, 50, n).astype(np.int32)
+    scores = (rng.integers(-5, 6, n) / 4).astype(np.float32)
+    best = {}
+    for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
+        if row >= 0 and score > 0:
+            best[row] = max(score, best.get(row, 0))
+    wanted = sorted(best.items(), key=lambda pair: (-pair[1], pair[0]))[:k]
+    found, values = candidates.merged(rows, scores, k)
+    assert found.tolist() == [row for row, _ in wanted] + [-1] * (k - len(wanted))
+    assert values.tolist() == [score for _, score in wanted] + [-np.inf] * (k - len(wanted))
+
+
+@quick
+@given(SEEDS, st.sampled_from([(1, (30, 40, 20)), (3, (5, 0, 9)), (2, (12,))]))
+def test_fusing_adds_up_what_an_item_is_given(seed, shape):
+    queries, widths = shape
+    rng = np.random.default_rng(seed)
+    rows = np.concatenate([listed(rng, (queries, width))[0] for width in widths], axis=1)
+    added, said = (rng.random(rows.shape).astype(np.float32) for _ in range(2))
+    ends = np.cumsum(widths).astype(np.int32)
+    found, scores, signals = candidates.fused(rows, added, said, ends)
+    for line in range(queries):
+        first = {}
+        sums = {}
+        for slot, row in enumerate(rows[line].tolist()):
+            if row >= 0:
+                first.setdefault(row, slot)
+                sums[row] = sums[row] + added[line, slot] if row in sums else added[line, slot]
+        assert {row: slot for slot, row in enumerate(found[line].tolist()) if row >= 0} == first
+        for row, slot in first.items():
+            assert scores[line, slot] == sums[row]
+        for source, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+            told = {first[row]: said[line, start + at] for at, row in enumerate(rows[line, start:end]) if row >= 0}
+            known = np.flatnonzero(~np.isnan(signals[source, line]))
+            assert {int(slot): signals[source, line, slot] for slot in known} == told
+    assert (scores[found < 0] == -np.inf).all()
+
+
+def test_lists_may_lie_in_memory_in_any_order():
+    rows = np.asfortranarray(np.array([[1, 2, 3], [4, 5, 6]], np.int32))
+    scores = np.asfortranarray(np.array([[3, 2, 1], [1, 2, 3]], np.float32))
+    fused = fuse({"a": Candidates(rows, scores), "b": Candidates(rows, scores)}).top(2)
+    assert fused.rows.tolist() == [[1, 2], [6, 5]]
+    assert Candidates(rows, scores).top(1).rows.tolist() == [[1], [6]]
+
+
+@quick
+@given(SEEDS, st.integers(0, 12), st.integers(0, 9))
+def test_lists_of_a_history_are_summed(seed, length, width):
+    rng = np.random.default_rng(seed)
+    lists = rng.integers(-1, 40, (40, width)).astype(np.int32)
+    weights = rng.random((40, width)).astype(np.float32)
+    history, by = rng.integers(0, 40, length).astype(np.int32), rng.normal(size=length).astype(np.float32)
+    sums = Counter()
+    for item, weight in zip(history, by, strict=True):
+        for row, said in zip(lists[item].tolist(), weights[item], strict=True):
+            if row >= 0:
+                sums[row] += float(np.float32(said * max(weight, np.float32(0))))
+    items, totals = candidates.summed(lists, weights, history, by)
+    assert len(set(items.tolist())) == len(items)
+    assert dict(zip(items.tolist(), totals.tolist(), strict=True)) == {
+        row: float(np.float32(total)) for row, total in sums.items()
+    }
+
+
+@quick
+@given(SEEDS, SHAPES, st.integers(0, 40))
+def test_what_is_gone_leaves_its_slot_empty(seed, shape, many):
+    rng = np.random.default_rng(seed)
+    rows, scores = listed(rng, shape)
+    gone = [rng.integers(-1, 60, rng.integers(0, many + 1)).astype(np.int32) for _ in range(shape[0])]
+    stays = np.array([(line < 0) | ~np.isin(line, some) for line, some in zip(rows, gone, strict=True)])
+    ends = np.cumsum([len(some) for some in gone])
+    left = candidates.without(rows, scores, np.concatenate(gone), ends)
+    if left is None:
+        assert stays.all()
+        return
+    assert not stays.all()
+    np.testing.assert_array_equal(left[0], np.where(stays, rows, -1))
+    np.testing.assert_array_equal(left[1], np.where(stays, scores, -np.inf))
+    np.testing.assert_array_equal(left[2], stays)
+
+
+@quick
+@given(SEEDS, SHAPES, st.integers(1, 3))
+def test_a_group_has_so_many_places(seed, shape, most):
+    groups = np.random.default_rng(seed).integers(-1, 12, shape).astype(np.int32)
+    kept = np.empty(shape, bool)
+    taken = candidates.capped(groups, most, kept.view(np.uint8))
+    for line, stays in zip(groups.tolist(), kept.tolist(), strict=True):
+        counts = Counter()
+        for group, here in zip(line, stays, strict=True):
+            assert here == (group < 0 or counts[group] < most)
+            counts[group] += 1
+    assert taken == (~kept).sum()
+
+
+# --------------------------------------------------------------------------- vectors
+
+
+def unit_vectors(rng, n, d):
+    found = rng.normal(size=(n, d)).astype(np.float32)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("d", [1, 7, 16, 33, 64, 100])
+def test_inner_products_of_any_length(d):
+    rng = np.random.default_rng(d)
+    items, asking = rng.normal(size=(50, d)).astype(np.float32), rng.normal(size=(3, d)).astype(np.float32)
+    rows = rng.integers(-1, 50, (3, 40)).astype(np.int32)
+    wanted = np.where(rows >= 0, np.einsum("qnd,qd->qn", items[rows], asking), 0)
+    np.testing.assert_allclose(vectors.products(items, rows, asking), wanted, rtol=1e-5, atol=1e-5)
+
+
+@quick
+@given(SEEDS, st.sampled_from([0.0, 0.3, 0.7, 1.0]), st.integers(1, 12))
+def test_diversity_takes_the_best_of_what_is_left_each_time(seed, weight, length):
+    rng = np.random.default_rng(seed)
+    items = unit_vectors(rng, 30, 5)
+    rows = rng.permutation(30)[:20].astype(np.int32)
+    rows[15:] = np.where(rng.random(5) < 0.5, -1, rows[15:])
+    values = np.linspace(1, 0, 20, dtype=np.float32)
+    order = vectors.diverse(items, rows[None], values, weight, length)[0].tolist()
+    assert sorted(order) == list(range(20))
+    for at, place in enumerate(order[:length]):
+        left = [other for other in range(20) if other not in order[:at]]
+        taken = [rows[other] for other in order[:at] if rows[other] >= 0]
+
+        def worth(other, taken=taken):
+            if rows[other] < 0:
+                return -2.0
+            near = max((float(items[rows[other]] @ items[row]) for row in taken), default=0.0)
+            return values[other] - weight * max(near, 0)
+
+        assert worth(place) >= max(map(worth, left)) - 1e-5
+    assert order[length:] == sorted(order[length:])
+
+
+# --------------------------------------------------------------------------- features
+
+
+def test_ranks_are_one_more_than_how_many_are_larger():
+    values = np.array([[3, np.nan, 5, 3, -0.0, 0.0, -np.inf, np.inf], [1, 1, 1, 1, 1, 1, 1, 1]], np.float32)
+    wanted = [[3, np.nan, 2, 3, 5, 5, 7, 1], [1] * 8]
+    np.testing.assert_array_equal(features.ranks(values), np.array(wanted, np.float32))
+
+
+def test_shares_are_of_the_largest_size_that_is_finite():
+    values = np.array([[2, -4, np.nan, np.inf], [0, 0, 0, np.nan]], np.float32)
+    wanted = np.array([[0.5, -1, np.nan, np.inf], [np.nan] * 4], np.float32)
+    np.testing.assert_array_equal(features.shares(values), wanted)
+
+
+@pytest.mark.parametrize("d", [3, 64])
+def test_cosines_by_windows(d):
+    rng = np.random.default_rng(d)
+    items = unit_vectors(rng, 60, d)
+    rows = rng.integers(-1, 60, (3, 25)).astype(np.int32)
+    recent = rng.integers(0, 60, (3, 20)).astype(np.int32)
+    recent[1, 7:], recent[2] = -1, -1
+    windows = (1, 5, 20)
+    found = features.cosines(items, rows, recent, np.array(windows, np.int32))
+    for line in range(2):
+        there = recent[line][recent[line] >= 0]
+        products = np.where(rows[line] >= 0, items[there] @ items[rows[line]].T, 0)
+        for place, window in enumerate(windows):
+            np.testing.assert_allclose(found[place, line], products[:window].mean(axis=0), atol=1e-6)
+        np.testing.assert_allclose(found[-1, line], products.max(axis=0), atol=1e-6)
+    assert np.isnan(found[:, 2]).all()
+
+
+@quick
+@given(SEEDS)
+def test_likeness_is_the_mean_share_of_an_items_groups(seed):
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(-1, 5, (30, 3)).astype(np.int32)
+    rows, recent = (rng.integers(-1, 33, (2, size)).astype(np.int32) for size in (12, 6))
+    found = features.likeness(groups, 5, recent, rows)
+    for line in range(2):
+        mix, described = Counter(), 0
+        for item in recent[line].tolist():
+            own = [group for group in groups[item].tolist() if group >= 0] if 0 <= item < 30 else []
+            described += bool(own)
+            for group in own:
+                mix[group] += 1 / len(own)
+        for slot, item in enumerate(rows[line].tolist()):
+            own = [group for group in groups[item].tolist() if group >= 0] if 0 <= item < 30 else []
+            if own and described:
+                wanted = sum(mix[group] for group in own) / len(own) / described
+                assert found[line, slot] == pytest.approx(wanted, abs=1e-6)
+            else:
+                assert np.isnan(found[line, slot])
+
+
+def test_features_become_rows_of_candidates():
+    found = np.arange(12, dtype=np.float32).reshape(3, 2, 2)
+    found[0, 0, 1], found[2, 1, 0] = np.inf, np.nan
+    items = np.array([[4, 5], [6, -1]], np.int32)
+    wanted = [[[0, 4, 8], [np.nan, 5, 9]], [[2, 6, np.nan], [np.nan] * 3]]
+    np.testing.assert_array_equal(features.rows_of(found, items), np.array(wanted, np.float32))
+
+
+# --------------------------------------------------------------------------- cells
+
+
+@pytest.mark.parametrize("d", [5, 32, 48, 300])
+def test_cells_find_what_faiss_finds(d):
+    rng = np.random.default_rng(d)
+    items, queries = (rng.normal(size=(size, d)).astype(np.float32) for size in (3000, 20))
+    index = FaissIvf.build(items, cells=40, probes=12, refine=6)
+    rows, scores = index.find(queries, 25)
+    np.testing.assert_allclose(scores, np.take_along_axis(queries @ items.T, rows, axis=1), rtol=1e-4, atol=1e-4)
+    assert (np.diff(scores, axis=1) <= 0).all()
+    theirs = ask(index.asked, queries, 25, index.usual)[0]
+    alike = np.mean([len(np.intersect1d(ours, other)) / 25 for ours, other in zip(rows, theirs, strict=True)])
+    assert alike > 0.995  # codes are compared to 15 bits here, to 24 there
+    alone = np.concatenate([index.find(query[None], 25)[0] for query in queries])
+    np.testing.assert_array_equal(rows, alone)
+
+
+def test_equal_vectors_come_in_the_order_of_rows():
+    rng = np.random.default_rng(0)
+    items = np.repeat(rng.normal(size=(20, 8)).astype(np.float32), 60, axis=0)
+    index = FaissIvf.build(items, cells=5, probes=5, refine=10)
+    rows, scores = index.find(items[:60:60], 30)
+    best = np.argsort(-(items[:60:60] @ items.T), axis=1, kind="stable")[:, :30]
+    np.testing.assert_array_equal(rows, best)
+    assert (scores == scores[:, :1]).all()
+
+
+def test_all_cells_under_a_mask_hold_what_the_mask_allows():
+    rng = np.random.default_rng(1)
+    items = rng.normal(size=(500, 12)).astype(np.float32)
+    index = FaissIvf.build(items, cells=9, probes=9, refine=50)
+    allowed = rng.random(500) < 0.05
+    rows, scores = index.find(items[:4], 40, 1.0, Mask.of(allowed))
+    there = np.flatnonzero(allowed)
+    for line in range(4):
+        found = rows[line][rows[line] >= 0]
+        assert sorted(found.tolist()) == there.tolist()
+        assert (scores[line, len(there) :] == -np.inf).all()
+
+
+# --------------------------------------------------------------------------- refusals
+
+
+def whole(*shape):
+    return np.zeros(shape, np.int32)
+
+
+def real(*shape):
+    return np.zeros(shape, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda: candidates.top(whole(1, 3), real(1, 2), 1), "one shape"),
+        (lambda: candidates.best(whole(3), real(2), 1), "3 rows and 2 scores"),
+        (lambda: candidates.merged(whole(3), real(2), 1), "3 rows and 2 scores"),
+        (lambda: candidates.reciprocal(whole(1, 3), real(1, 2), 60), "one shape"),
+        (lambda: candidates.ranked(whole(1, 3), real(1, 4)), "scores of 4 slots"),
+        (lambda: candidates.fused(whole(1, 3), real(1, 3), real(1, 2), whole(1)), "one shape"),
+        (lambda: candidates.fused(whole(1, 3), real(1, 3), real(1, 3), whole(1) + 2), "must end at slot 3"),
+        (lambda: candidates.summed(whole(2, 3), real(2, 2), whole(1), real(1)), "one shape each"),
+        (lambda: candidates.summed(whole(2, 3), real(2, 3), whole(1) + 2, real(1)), "row 2 is asked for"),
+        (lambda: candidates.without(whole(1, 3), real(1, 3), whole(2), np.array([3])), "must end behind"),
+        (lambda: candidates.capped(whole(1, 3), 1, np.zeros((1, 2), np.uint8)), "one shape"),
+        (lambda: vectors.products(real(2, 4), whole(1, 1), real(1, 3)), "1 of 4 were wanted"),
+        (lambda: vectors.products(real(2, 4), whole(1, 1) + 2, real(1, 4)), "row 2 is asked for"),
+        (lambda: vectors.diverse(real(2, 4), whole(1, 3), real(2), 0.3, 1), "2 values for 3 slots"),
+        (lambda: vectors.diverse(real(2, 4), whole(1, 3) + 2, real(3), 0.3, 1), "row 2 is asked for"),
+        (lambda: features.cosines(real(2, 4), whole(1, 3), whole(2, 1), whole(1)), "one each was wanted"),
+        (lambda: features.cosines(real(2, 4), whole(1, 3), whole(1, 33), whole(1)), "at most 32"),
+        (lambda: features.cosines(real(2, 4), whole(1, 3) + 2, whole(1, 1), whole(1)), "row 2 is asked for"),
+        (lambda: features.cosines(real(2, 4), whole(1, 3), whole(1, 1) + 2, whole(1)), "row 2 is asked for"),
+        (lambda: features.ratios(real(1, 3), real(1, 2)), "one shape"),
+        (lambda: features.count_known(real(1, 3), real(1, 2)), "one shape"),
+        (lambda: features.rows_of(real(2, 1, 3), whole(1, 2)), "the same slots"),
+        (lambda: features.likeness(whole(2, 3), 1, whole(2, 1), whole(1, 1)), "one each was wanted"),
+        (
+            lambda: trees.score(
+                real(1, 2), whole(1), whole(1), real(1), np.zeros((1, 1), np.uint16), np.zeros((1, 16)), np.zeros(1)
+            ),
+            "do not fit",
+        ),
+        (lambda: cells.Cells(None, real(2, 4), real(4), real(3), *[np.zeros(2, np.int64)] * 3, real(5, 4)), "same dim"),
+        (lambda: cells.Cells(None, real(2, 4), real(4), real(4), *[np.ones(3, np.int64)] * 3, real(5, 4)), "2 centres"),
+        (
+            lambda: cells.Cells(
+                None, real(1, 4), real(4), real(4), np.ones(1, np.int64), *[np.zeros(1, np.int64)] * 2, real(5, 4)
+            ),
+            "nobody says where",
+        ),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_together_is_refused_before_a_loop_begins(call, error):
+    with pytest.raises((ValueError, IndexError), match=error):
+        call()
+
+
+def test_cells_refuse_queries_and_masks_that_do_not_fit():
+    held = cells.Cells(None, real(1, 4), real(4), real(4), *[np.zeros(1, np.int64)] * 3, real(9, 4))
+    for asked in (lambda: held.search(real(1, 3), 1, 1, 1), lambda: held.search(real(1, 4), 0, 1, 1)):
+        with pytest.raises(ValueError, match="4 and 1 or more"):
+            asked()
+    with pytest.raises(ValueError, match="a mask of 1 bytes is over less than 9 items"):
+        held.search(real(1, 4), 1, 1, 1, np.zeros(1, np.uint8))
+    rows, scores = held.search(real(2, 4), 3, 5, 1)
+    assert (rows == -1).all()
+    assert (scores == -np.inf).all()
