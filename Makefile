@@ -1,9 +1,10 @@
-# Everything sets itself up: from a bare clone, `make demo` and `make test` need only Python 3.11 or newer.
+# Everything sets itself up: from a bare clone, `make demo` and `make test` need Python 3.11 or newer and a C compiler.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 ROUNDS ?= 5
+LOOPS  := $(wildcard recsys/kernels/*.h recsys/kernels/*.pyx)
 
 .PHONY: help setup demo test large soak gpu spark check lint types format docs bench clean
 
@@ -54,18 +55,18 @@ bench: $(VENV)/.dev  ## measure what the issues promise; results in benchmarks/r
 	$(BIN)/recsys bench speed --folder benchmarks/results $(ARGS)
 
 clean:           ## remove what was built, keep data and releases
-	rm -rf $(VENV) site .mypy_cache .ruff_cache .coverage* *.egg-info
+	rm -rf $(VENV) site build .mypy_cache .ruff_cache .coverage* *.egg-info recsys/kernels/*.c recsys/kernels/*.so
 
 $(BIN)/pip:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "recsys-engine needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/pip
+$(VENV)/.demo: pyproject.toml constraints.txt $(LOOPS) | $(BIN)/pip
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[serve,train]'
 	touch $@
 
 # torch first and pinned, so that a CPU build is taken where one is at hand.
-$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/pip
+$(VENV)/.dev: pyproject.toml constraints.txt $(LOOPS) | $(BIN)/pip
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@ $(VENV)/.demo

@@ -16,6 +16,7 @@ BENCHMARKS: Table[Callable[[], dict[str, Any]]] = Table(
     "benchmark",
     {
         "als": "benchmarks.als:measure",
+        "cells": "benchmarks.cells:measure",
         "content": "benchmarks.content_speed:measure",
         "evaluation": "benchmarks.evaluation:measure",
         "loop": "benchmarks.loop:measure",

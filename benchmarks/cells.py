@@ -1,0 +1,63 @@
+"""What it costs to search cells of bytes by the compiled loop and by Faiss: one query at a time, in turns, in one run.
+
+Both search the same cells, which Faiss filled and keeps; no query comes twice.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from benchmarks.vectors import synthetic
+from index.faiss_flat import ask
+from index.faiss_ivf import FaissIvf
+from index.searching import Found
+from recsys.arrays import Float32
+
+ITEMS, DIMENSIONS = 200_000, 64
+SETTINGS = ((16, 2, 1, 100), (32, 2, 1, 100), (64, 2, 1, 200), (16, 2, 3, 100), (64, 4, 1, 20))
+"""Probes, refine, queries that are searched together, and k."""
+ROUNDS = 300
+
+
+def measure() -> dict[str, Any]:
+    """Median milliseconds of a search by each way, Faiss's by ours, and how much of what it finds ours finds."""
+    items, users = synthetic(f"{ITEMS}x{DIMENSIONS}")
+    with threadpool_limits(1):
+        built = FaissIvf.build(items)
+        rows = [_setting(built, users, *setting) for setting in SETTINGS]
+    return {"items": ITEMS, "dimensions": DIMENSIONS, "rounds": ROUNDS, "settings": rows}
+
+
+def _setting(built: FaissIvf, users: Float32, probes: int, refine: int, together: int, k: int) -> dict[str, Any]:
+    index = built.at(probes, refine)
+    ways: Mapping[str, Callable[[Float32], Found]] = {
+        "ours": lambda queries: index.find(queries, k),
+        "faiss": lambda queries: ask(index.asked, queries, k, index.usual),
+    }
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    alike = []
+    for turn in range(min(ROUNDS, len(users) // together)):
+        queries = users[turn * together : (turn + 1) * together]
+        found = {}
+        for name in ways if turn % 2 else reversed(ways):  # whoever comes second finds the cells in the cache
+            start = time.perf_counter()
+            found[name] = ways[name](queries)[0]
+            times[name].append(1000 * (time.perf_counter() - start))
+        pairs = zip(found["ours"], found["faiss"], strict=True)
+        alike += [len(np.intersect1d(ours, theirs)) / k for ours, theirs in pairs]
+    taken = {name: statistics.median(each) for name, each in times.items()}
+    return {
+        "probes": probes,
+        "refine": refine,
+        "queries": together,
+        "k": k,
+        "ms": {name: round(each, 3) for name, each in taken.items()},
+        "faiss_to_ours": round(taken["faiss"] / taken["ours"], 2),
+        "alike": round(float(np.mean(alike)), 5),
+    }
