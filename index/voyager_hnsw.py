@@ -12,7 +12,7 @@ import voyager
 
 from index.files import read_record, write_record
 from index.searching import Found, Searcher, Traits, at_least
-from recsys.arrays import Float32, unit
+from recsys.arrays import Float32, Int64, unit
 from recsys.errors import ReleaseDamaged
 from recsys.masks import Mask
 from recsys.retrieval import check_vectors
@@ -72,11 +72,20 @@ class VoyagerHnsw(Searcher):
         """Walk the graph from its top."""
         width = max(int(self.search_width * reach), k)
         if (queries.max() if len(queries) == 1 else queries.max(axis=1).min()) > SHORT:
-            labels, distances = self.graph.query(queries, k, num_threads=1, query_ef=width)
-            return labels.view(np.int64), (1 - distances) * self.longest
+            labels, distances = self._nearest(queries, k, width)
+            return labels, (1 - distances) * self.longest
         lengths = np.linalg.norm(queries, axis=1, keepdims=True)
-        labels, distances = self.graph.query(unit(queries), k, num_threads=1, query_ef=width)
-        return labels.view(np.int64), (1 - distances) * (lengths * np.float32(self.longest))
+        labels, distances = self._nearest(unit(queries), k, width)
+        return labels, (1 - distances) * (lengths * np.float32(self.longest))
+
+    def _nearest(self, queries: Float32, k: int, width: int) -> tuple[Int64, Float32]:
+        """What the graph answers; nothing to any query where one of them reaches less than k."""
+        try:
+            labels, distances = self.graph.query(queries, k, num_threads=1, query_ef=width)
+        except voyager.RecallError:
+            # Threads that grow a graph over equal vectors may leave some of them behind.
+            return np.full((len(queries), k), -1), np.full((len(queries), k), np.inf, np.float32)
+        return labels.view(np.int64), distances
 
     def save(self, folder: Path) -> None:
         """Write the graph with its vectors."""

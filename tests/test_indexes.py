@@ -5,6 +5,7 @@ import shutil
 import faiss
 import numpy as np
 import pytest
+import voyager
 
 import index as backends
 import index.files
@@ -134,6 +135,17 @@ def test_the_plan_is_said_and_follows_the_selectivity():
     assert 26 < annoy.plan(10, wide).depth < 50
     assert ivf.plan(10, Mask.of_rows([3], 45_000)).name == "subset"
     assert ivf.plan(10, Mask.of_rows([], 45_000)).name == "nothing"
+
+
+def test_what_voyager_cannot_reach_is_found_by_scoring_everything():
+    vectors = np.tile(vectors_of(1, 8), (2000, 1))
+    index = BACKENDS["voyager"].build(vectors, neighbours=2, build_width=1, search_width=1)
+    with pytest.raises(voyager.RecallError):
+        index.graph.query(vectors[:3], 1999, query_ef=2000)
+    for queries in (vectors[:3], vectors[:3] * np.float32(1e-4)):
+        found = index.search(queries, 1999)
+        assert [len(set(line)) for line in found.rows.tolist()] == [1999] * 3
+        assert np.allclose(found.scores, queries[0] @ vectors[0], rtol=1e-5)
 
 
 def test_new_items_are_found_at_once_and_deleted_ones_are_gone():
