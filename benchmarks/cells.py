@@ -45,7 +45,7 @@ def _setting(built: FaissIvf, users: Float32, probes: int, refine: int, together
     for turn in range(min(ROUNDS, len(users) // together)):
         queries = users[turn * together : (turn + 1) * together]
         found = {}
-        for name in ways if turn % 2 else reversed(ways):  # whoever comes second finds the cells in the cache
+        for name in list(ways)[:: 1 if turn % 2 else -1]:  # whoever comes second finds the cells in the cache
             start = time.perf_counter()
             found[name] = ways[name](queries)[0]
             times[name].append(1000 * (time.perf_counter() - start))
