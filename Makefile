@@ -4,6 +4,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 ROUNDS ?= 5
+# Tests wait for servers half of their time, so one more than there are cores is quicker.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 LOOPS  := $(wildcard recsys/kernels/*.h recsys/kernels/*.pyx)
 
 .PHONY: help setup demo test large soak gpu spark check lint types format docs bench clean
@@ -20,7 +22,7 @@ demo: $(VENV)/.demo  ## train on MovieLens 100K, publish, serve; ARGS=--once ask
 test: export OPENBLAS_NUM_THREADS = 1
 test: export OMP_WAIT_POLICY = PASSIVE
 test: $(VENV)/.dev  ## all tests with branch coverage; ARGS=tests/test_api.py for some
-	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term $(ARGS)
 
 large: $(VENV)/.dev  ## the tests at a million items that take minutes each; some 20 minutes, 4 GB
 	$(BIN)/python -m pytest -m large -v $(ARGS)

@@ -155,7 +155,7 @@ def fuse(proposals: Mapping[str, Candidates], shares: Mapping[str, Float32] | No
 
 def _together(parts: Sequence[np.ndarray]) -> np.ndarray:
     """Slots of several sources behind each other, a query's in one piece."""
-    return np.ascontiguousarray(np.concatenate(parts, axis=1))
+    return np.ascontiguousarray(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1))
 
 
 def fill(first: Candidates, rest: Candidates, k: int) -> Candidates:
