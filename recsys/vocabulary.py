@@ -14,8 +14,7 @@ import numpy as np
 import xxhash
 
 from recsys.arrays import Int32, Int64, UInt8, UInt64, patched
-
-UNKNOWN = np.int32(-1)
+from recsys.kernels import vocabulary as kernels
 
 
 def keys_of(ids: Sequence[str]) -> UInt64:
@@ -83,11 +82,8 @@ class Vocabulary:
         return self.rows_of_keys(keys_of(ids))
 
     def rows_of_keys(self, keys: UInt64) -> Int32:
-        """Keys to rows, int32 (m,); -1 where unknown. One binary search a key, no strings touched."""
-        if not len(self) or not len(keys):
-            return np.full(len(keys), UNKNOWN, np.int32)
-        at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
-        return np.where(self._keys[at] == keys, self._key_rows[at], UNKNOWN)
+        """Keys to rows, int32 (m,); -1 where unknown. A few looks a key, no strings touched."""
+        return kernels.rows_of(self._keys, self._key_rows, np.ascontiguousarray(keys, np.uint64))
 
     def ids(self, rows: Int32) -> list[str]:
         """Rows to ids. IndexError for a row outside the vocabulary.
@@ -95,12 +91,7 @@ class Vocabulary:
         >>> Vocabulary.of(["a", "b"]).ids([1, 0])
         ['b', 'a']
         """
-        rows = np.asarray(rows, dtype=np.int64)
-        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
-            raise IndexError(f"rows run from {rows.min()} to {rows.max()}, the vocabulary from 0 to {len(self) - 1}")
-        starts, ends = self._offsets[rows].tolist(), self._offsets[rows + 1].tolist()
-        text = memoryview(self._text.data)
-        return [str(text[a:b], "utf-8", "surrogatepass") for a, b in zip(starts, ends, strict=True)]
+        return kernels.texts(self._text, self._offsets, np.ascontiguousarray(rows, np.int64))
 
     def starting_with(self, prefix: str, limit: int) -> Int32:
         """Rows of up to ``limit`` ids that begin with ``prefix``, by row: one pass over the text.

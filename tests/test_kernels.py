@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from index.faiss_flat import ask
 from index.faiss_ivf import FaissIvf
 from recsys.candidates import Candidates, fuse
-from recsys.kernels import candidates, cells, features, trees, vectors
+from recsys.kernels import candidates, cells, features, trees, vectors, vocabulary
 from recsys.masks import Mask
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -329,6 +329,38 @@ def test_all_cells_under_a_mask_hold_what_the_mask_allows():
         assert (scores[line, len(there) :] == -np.inf).all()
 
 
+# --------------------------------------------------------------------------- keys and texts
+
+
+@quick
+@given(SEEDS, st.integers(0, 3000), st.sampled_from(["even", "small", "large", "lumps"]))
+def test_keys_are_found_however_they_are_spread(seed, n, spread):
+    rng = np.random.default_rng(seed)
+    keys = rng.integers(0, 2**64, n, np.uint64)
+    if spread == "small":
+        keys %= np.uint64(5 * n + 1)
+    elif spread == "large":
+        keys = np.uint64(2**64 - 1) - keys % np.uint64(5 * n + 1)
+    elif spread == "lumps":
+        keys = (keys & np.uint64(3 << 62)) + keys % np.uint64(1000)
+    keys = np.unique(keys)
+    rows = rng.permutation(len(keys)).astype(np.int32)
+    near = np.concatenate([keys, keys + np.uint64(1), keys - np.uint64(1), np.array([0, 2**64 - 1], np.uint64)])
+    known = dict(zip(keys.tolist(), rows.tolist(), strict=True))
+    assert vocabulary.rows_of(keys, rows, near).tolist() == [known.get(key, -1) for key in near.tolist()]
+
+
+def test_a_text_that_was_cut_off_is_no_id():
+    text, offsets = np.frombuffer("aßc".encode(), np.uint8), np.array([0, 1, 3, 4])
+    assert vocabulary.texts(text, offsets, np.array([2, 1])) == ["c", "ß"]
+    with pytest.raises(ValueError, match="row 2 stands from byte 3 to 4 of 3"):
+        vocabulary.texts(text[:3], offsets, np.array([2]))
+    with pytest.raises(UnicodeDecodeError):
+        vocabulary.texts(text, np.array([0, 2, 4]), np.array([0]))
+    with pytest.raises(IndexError, match="rows run from -1 to -1, the vocabulary from 0 to 2"):
+        vocabulary.texts(text, offsets, np.array([-1]))
+
+
 # --------------------------------------------------------------------------- refusals
 
 
@@ -354,6 +386,7 @@ def real(*shape):
         (lambda: candidates.summed(whole(2, 3), real(2, 3), whole(1) + 2, real(1)), "row 2 is asked for"),
         (lambda: candidates.without(whole(1, 3), real(1, 3), whole(2), np.array([3])), "must end behind"),
         (lambda: candidates.capped(whole(1, 3), 1, np.zeros((1, 2), np.uint8)), "one shape"),
+        (lambda: vocabulary.rows_of(np.zeros(2, np.uint64), whole(3), np.zeros(1, np.uint64)), "2 keys and 3 rows"),
         (lambda: vectors.products(real(2, 4), whole(1, 1), real(1, 3)), "1 of 4 were wanted"),
         (lambda: vectors.products(real(2, 4), whole(1, 1) + 2, real(1, 4)), "row 2 is asked for"),
         (lambda: vectors.diverse(real(2, 4), whole(1, 3), real(2), 0.3, 1), "2 values for 3 slots"),

@@ -97,8 +97,8 @@ static inline void offer(Pool *pool, float score, int32_t row) {
 
 static int pool_made(Pool *pool, ptrdiff_t wanted) {
     pool->wanted = wanted;
-    pool->scores = (float *)malloc(ROOM * (size_t)wanted * sizeof(float));
-    pool->rows = (int32_t *)malloc(ROOM * (size_t)wanted * sizeof(int32_t));
+    pool->scores = (float *)malloc((ROOM * (size_t)wanted + 1) * sizeof(float));
+    pool->rows = (int32_t *)malloc((ROOM * (size_t)wanted + 1) * sizeof(int32_t));
     return pool->scores != NULL && pool->rows != NULL;
 }
 
