@@ -102,6 +102,9 @@ Record = Event | Shown | Described | Declared | Merged
 TYPES: Mapping[str, type[Record]] = MappingProxyType(
     {type_.TYPE: type_ for type_ in (Event, Shown, Described, Declared, Merged)}
 )
+# Made once, as they are needed for each record: its fields, with what they usually are, and what writes them.
+_USUAL = {name: tuple((field.name, field.default) for field in fields(type_)) for name, type_ in TYPES.items()}
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 MADE = re.compile("[0-9a-f]{8}-[0-9a-f]{16}")
@@ -145,9 +148,8 @@ def encode(record: Record) -> bytes:
     >>> encode(Event("e1", 1700000000, "ann", "i7", "play"))
     b'{"type":"event","id":"e1","time":1700000000,"user":"ann","item":"i7","kind":"play"}'
     """
-    told = {field.name: value for field in fields(record) if (value := getattr(record, field.name)) != field.default}
-    said = json.dumps({"type": record.TYPE, **told}, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return said.encode("utf-8", "surrogatepass")
+    told = {name: value for name, default in _USUAL[record.TYPE] if (value := getattr(record, name)) != default}
+    return _JSON.encode({"type": record.TYPE, **told}).encode("utf-8", "surrogatepass")
 
 
 def decode(stored: bytes) -> Record:

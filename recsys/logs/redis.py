@@ -28,6 +28,7 @@ from recsys.logs import Entry, EventLog, Status, entry_of
 from recsys.logs.records import Record, encode, mentions
 from recsys.settings import Settings
 from recsys.stores import connection, embedded
+from recsys.stores.line import Line
 
 EVENTS = b"recsys:{log}:events"
 DEAD = b"recsys:{log}:dead:"
@@ -52,17 +53,25 @@ class RedisLog:
 
     def __init__(self, client: Redis, address: str, claim_seconds: float) -> None:
         self._client, self._address, self._claim_seconds = client, address, claim_seconds
+        self._line = Line(client.connection_pool)
+
+    def close(self) -> None:
+        """Hang up; the client is whoever's who made it."""
+        self._line.close()
 
     async def append(self, records: Sequence[Record]) -> list[str]:
         """Add records in one transaction, which a server without room refuses as a whole."""
         if not records:
             return []
-        if len(records) == 1:
-            return [_text(await self._answer(self._client.xadd(EVENTS, {FIELD: encode(records[0])})))]
-        pipeline = self._client.pipeline(transaction=True)
-        for record in records:
-            pipeline.xadd(EVENTS, {FIELD: encode(record)})
-        return [_text(position) for position in await self._answer(pipeline.execute())]
+        added = [(b"XADD", EVENTS, b"*", FIELD, encode(record)) for record in records]
+        if len(added) == 1:
+            return [_text(position) for position in await self._answer(self._line.ask_all(added, again=False))]
+        whole = [(b"MULTI",), *added, (b"EXEC",)]
+        *_, positions = await self._answer(self._line.ask_all(whole, again=False))
+        for position in positions:
+            if isinstance(position, Exception):
+                raise LogError(f"{self._address} refused ({str(position)[:200]!r}): see what its stream of events is")
+        return [_text(position) for position in positions]
 
     async def read(self, group: str, reader: str, most: int, wait: float) -> list[Entry]:
         """What others left for too long, then what is new, and if there is neither, what comes meanwhile."""
@@ -282,9 +291,11 @@ async def opened(settings: Settings) -> AsyncIterator[EventLog]:
         url = server.url
     try:
         client = connection.client(str(url), setting)
+        log = RedisLog(client, connection.safe_address(str(url)), settings.log.claim_seconds)
         try:
-            yield RedisLog(client, connection.safe_address(str(url)), settings.log.claim_seconds)
+            yield log
         finally:
+            log.close()
             await client.aclose()
     finally:
         if server is not None:

@@ -29,7 +29,7 @@ ERRORS: dict[str, type[RedisError]] = {
 
 
 class Line:
-    """Asks what can be asked twice, over a connection of the pool's kind that is made when it is first needed.
+    """Asks over a connection of the pool's kind that is made when it is first needed.
 
     The library connects, with password, database and TLS; then the connection is this one's alone. It has no deadlines
     of its own: who gives up waiting takes the connection down if nothing at all has come since they asked, as when the
@@ -44,13 +44,18 @@ class Line:
         """The answer to one command. The library's errors: of the connection, or of what the server refuses."""
         return (await self.ask_all((command,)))[0]
 
-    async def ask_all(self, commands: Sequence[Sequence[bytes]]) -> list[Any]:
-        """The answers to commands that are sent at once, 1 to :data:`MOST`; errors as of :meth:`ask`."""
+    async def ask_all(self, commands: Sequence[Sequence[bytes]], *, again: bool = True) -> list[Any]:
+        """The answers to commands that are sent at once, 1 to :data:`MOST`; errors as of :meth:`ask`.
+
+        ``again``: whether they are asked once more if the connection is lost meanwhile: not what must be done once.
+        """
         if (wire := self._wire) is not None and not wire.closed:
             try:
                 return await wire.ask(commands)
             except RedisConnectionError:
-                pass  # it has been closed since its last use, perhaps
+                if not again:
+                    raise
+                # it has been closed since its last use, perhaps
         return await (await self._connected()).ask(commands)
 
     def close(self) -> None:
