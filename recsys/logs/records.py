@@ -12,6 +12,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -102,8 +103,7 @@ Record = Event | Shown | Described | Declared | Merged
 TYPES: Mapping[str, type[Record]] = MappingProxyType(
     {type_.TYPE: type_ for type_ in (Event, Shown, Described, Declared, Merged)}
 )
-# Made once, as they are needed for each record: its fields, with what they usually are, and what writes them.
-_USUAL = {name: tuple((field.name, field.default) for field in fields(type_)) for name, type_ in TYPES.items()}
+# Made once, being needed for each record.
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -142,13 +142,20 @@ def stamp_of(record: Record) -> str:
     return f"{max(record.time, 0):016x}{within}"
 
 
+@lru_cache(maxsize=32)
+def _usual(type_: Any) -> tuple[tuple[str, Any], ...]:
+    """The fields of a type of record, each with what it usually is."""
+    return tuple((field.name, field.default) for field in fields(type_))
+
+
 def encode(record: Record) -> bytes:
     """A record as one line of JSON in UTF-8, without what is as it usually is.
 
     >>> encode(Event("e1", 1700000000, "ann", "i7", "play"))
     b'{"type":"event","id":"e1","time":1700000000,"user":"ann","item":"i7","kind":"play"}'
     """
-    told = {name: value for name, default in _USUAL[record.TYPE] if (value := getattr(record, name)) != default}
+    kind: Any = type(record)
+    told = {name: value for name, default in _usual(kind) if (value := getattr(record, name)) != default}
     return _JSON.encode({"type": record.TYPE, **told}).encode("utf-8", "surrogatepass")
 
 
