@@ -13,9 +13,9 @@ from redis.exceptions import ResponseError
 
 from recsys.errors import SettingsError, StoreError
 from recsys.sections import State
-from recsys.stores import redis, redis_items
+from recsys.stores import connection, redis, redis_items
 from recsys.stores.embedded import EmbeddedServer
-from recsys.stores.line import MOST
+from recsys.stores.line import MOST, Line
 from recsys.stores.server import Breaker
 from recsys.testing.stores import running, user_state
 
@@ -310,3 +310,37 @@ def test_one_refusal_among_many_questions_is_told_and_the_connection_goes_on(ser
 
     with opened(server.state) as (run, store):
         run(asked(store))
+
+
+@pytest.mark.parametrize(("again", "connections"), [(True, 2), (False, 1)])
+def test_what_must_be_done_once_is_not_asked_again_when_the_connection_is_lost(again, connections):
+    async def accepted(reader, writer):
+        """Answer the first question, or all of whoever comes later; hang up at the second."""
+        first = not heard
+        heard.append(asyncio.current_task())
+        while await reader.read(1000):
+            writer.write(b"+PONG\r\n")
+            if first and not await reader.read(1000):
+                break
+            if first:
+                writer.transport.abort()
+                return
+        writer.close()
+
+    async def story():
+        server = await asyncio.start_server(accepted, "127.0.0.1", 0)
+        url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with server, connection.client(url, "state.url") as client:
+            line = Line(client.connection_pool)
+            assert await line.ask_all([(b"PING",)], again=again) == [b"PONG"]
+            if again:
+                assert await line.ask_all([(b"PING",)]) == [b"PONG"]
+            else:
+                with pytest.raises(RedisConnectionError):
+                    await line.ask_all([(b"PING",)], again=False)
+            line.close()
+            await asyncio.wait(heard)
+
+    heard = []
+    asyncio.run(story())
+    assert len(heard) == connections
