@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from recsys.arrays import Bool, Float32, Float64, Int32, at_hand
+from recsys.arrays import Float32, Float64, Int32, at_hand
 from recsys.candidates import NONE, Candidates
 from recsys.errors import unknown_choice
 from recsys.item_facts import ItemFacts
@@ -76,19 +76,9 @@ class Asked:
     def _cosines(self) -> dict[str, Float32]:
         return {}
 
-    @cached_property
-    def _known(self) -> tuple[Int32, Bool | None]:
-        """Where the facts of each candidate stand, int32 (q, n), and which have any; None for all."""
-        there = (self.rows >= 0) & (self.rows < len(self.facts))
-        return (self.rows, None) if there.all() else (np.where(there, self.rows, 0), there)
-
     def item(self, values: Float32 | Float64) -> np.ndarray:
-        """What is known of each candidate, whoever asks: of float (items,) the slots', (q, n)."""
-        places, there = self._known
-        if not len(values):
-            return np.full(self.rows.shape, np.nan, values.dtype)
-        said: np.ndarray = values[places]
-        return said if there is None else np.where(there, said, values.dtype.type(np.nan))
+        """What is known of each candidate, whoever asks: of float (items,) the slots', (q, n), nan where nothing is."""
+        return kernels.looked_up(values, self.rows)
 
     def by_user(self, values: Sequence[float] | Float64) -> Float32:
         """One value a query, the same in all of its slots: float32 (q, n)."""
@@ -233,12 +223,12 @@ def content_cosine(asked: Asked, window: str) -> Float32:
 
 def takers(asked: Asked, _: str) -> Float32:
     """Share of all users who took it."""
-    return np.asarray(asked.item(asked.facts.takers), np.float32)
+    return asked.item(asked.facts.takers)
 
 
 def lately(asked: Asked, _: str) -> Float32:
     """Share of those who did anything lately, in the newest tenth of the log, who took it then."""
-    return np.asarray(asked.item(asked.facts.lately), np.float32)
+    return asked.item(asked.facts.lately)
 
 
 def trend(asked: Asked, _: str) -> Float32:
@@ -254,7 +244,7 @@ def age(asked: Asked, _: str) -> Float32:
 
 def attribute(asked: Asked, name: str) -> Float32:
     """A number that the catalogue has of it."""
-    return np.asarray(asked.item(asked.facts.numbers[asked.facts.names.index(name)]), np.float32)
+    return asked.item(asked.facts.numbers[asked.facts.names.index(name)])
 
 
 # --------------------------------------------------------------------------- the user, and the user with the item

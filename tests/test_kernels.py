@@ -208,7 +208,9 @@ def test_diversity_takes_the_best_of_what_is_left_each_time(seed, weight, length
     rows = rng.permutation(30)[:20].astype(np.int32)
     rows[15:] = np.where(rng.random(5) < 0.5, -1, rows[15:])
     values = np.linspace(1, 0, 20, dtype=np.float32)
-    order = vectors.diverse(items, rows[None], values, weight, length)[0].tolist()
+    order = vectors.diverse(items, np.append(rows, rows[:3])[None], values, weight, length)[0].tolist()
+    assert order[20:] == [20, 21, 22]
+    order = order[:20]
     assert sorted(order) == list(range(20))
     for at, place in enumerate(order[:length]):
         left = [other for other in range(20) if other not in order[:at]]
@@ -278,6 +280,15 @@ def test_likeness_is_the_mean_share_of_an_items_groups(seed):
                 assert found[line, slot] == pytest.approx(wanted, abs=1e-6)
             else:
                 assert np.isnan(found[line, slot])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_known_of_items_is_looked_up(dtype):
+    values, rows = np.array([0.5, np.nan, 7], dtype), np.array([[2, -1], [3, 1]], np.int32)
+    found = features.looked_up(values, rows)
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, np.array([[7, np.nan], [np.nan, np.nan]]))
+    assert np.isnan(features.looked_up(values[:0], rows)).all()
 
 
 def test_features_become_rows_of_candidates():
@@ -389,7 +400,7 @@ def real(*shape):
         (lambda: vocabulary.rows_of(np.zeros(2, np.uint64), whole(3), np.zeros(1, np.uint64)), "2 keys and 3 rows"),
         (lambda: vectors.products(real(2, 4), whole(1, 1), real(1, 3)), "1 of 4 were wanted"),
         (lambda: vectors.products(real(2, 4), whole(1, 1) + 2, real(1, 4)), "row 2 is asked for"),
-        (lambda: vectors.diverse(real(2, 4), whole(1, 3), real(2), 0.3, 1), "2 values for 3 slots"),
+        (lambda: vectors.diverse(real(2, 4), whole(1, 3), real(4), 0.3, 1), "4 values for 3 slots"),
         (lambda: vectors.diverse(real(2, 4), whole(1, 3) + 2, real(3), 0.3, 1), "row 2 is asked for"),
         (lambda: features.cosines(real(2, 4), whole(1, 3), whole(2, 1), whole(1)), "one each was wanted"),
         (lambda: features.cosines(real(2, 4), whole(1, 3), whole(1, 33), whole(1)), "at most 32"),

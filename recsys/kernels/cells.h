@@ -52,7 +52,9 @@ static void open_cells(const Cells *cells, const float *queries, ptrdiff_t many,
         /* What was read for one query is at hand for the next. */
         for (ptrdiff_t line = 0; line < many; line++) {
             const Sums sums = products_with(queries + line * d, cells->centres + first * d, d);
-            for (ptrdiff_t lane = 0; lane < end; lane++)
+            int any = 0;
+            for (ptrdiff_t lane = 0; lane < WIDE; lane++) any |= sums.of[lane] > opened[line].bound;
+            for (ptrdiff_t lane = 0; lane < end && any; lane++)
                 if (cells->sizes[first + lane]) offer(opened + line, sums.of[lane], (int32_t)(first + lane));
         }
     }

@@ -42,24 +42,26 @@ def diverse(const float[:, ::1] vectors, const int32_t[:, ::1] rows, const float
             ptrdiff_t length):
     """The order in which items, int32 (q, n), are taken by maximal marginal relevance: places, int64 (q, n).
 
-    The first ``length`` are chosen, each time the first one of the largest ``values``, float32 (n,) from 0 to 1, less
-    ``weight`` times its largest inner product, at least 0, with any taken before; empty slots, below 0, come last. The
-    others follow as they stood.
+    Among the first m the first ``length`` are chosen, each time the first one of the largest ``values``, float32 (m,)
+    from 0 to 1, less ``weight`` times its largest inner product, at least 0, with any taken before; empty slots, below
+    0, come last among them. The others follow as they stood.
     """
-    cdef ptrdiff_t queries = rows.shape[0], n = rows.shape[1], d = vectors.shape[1], query, i
-    if values.shape[0] != n:
-        raise ValueError(f"{values.shape[0]} values for {n} slots: one each was wanted")
+    cdef ptrdiff_t queries = rows.shape[0], n = rows.shape[1], d = vectors.shape[1], m = values.shape[0], query, i
+    if m > n:
+        raise ValueError(f"{m} values for {n} slots: one each at most was wanted")
     check(rows, vectors.shape[0])
     found = np.empty((queries, n), np.int64)
     cdef int64_t[:, ::1] order = found
-    cdef float[::1] worth = np.empty(n, np.float32)
-    cdef float[::1] nearest = np.empty(n, np.float32)
-    if n:
-        for query in range(queries):
-            for i in range(n):
-                worth[i] = values[i] if rows[query, i] >= 0 else -2
-                nearest[i] = 0
+    cdef float[::1] worth = np.empty(m, np.float32)
+    cdef float[::1] nearest = np.empty(m, np.float32)
+    for query in range(queries):
+        for i in range(m):
+            worth[i] = values[i] if rows[query, i] >= 0 else -2
+            nearest[i] = 0
+        for i in range(m, n):
+            order[query, i] = i
+        if m:
             with nogil:
-                diverse_order(&vectors[0, 0] if d and vectors.shape[0] else NULL, d, &rows[query, 0], n, weight,
-                              min(length, n), &worth[0], &nearest[0], &order[query, 0])
+                diverse_order(&vectors[0, 0] if d and vectors.shape[0] else NULL, d, &rows[query, 0], m, weight,
+                              min(length, m), &worth[0], &nearest[0], &order[query, 0])
     return found

@@ -70,6 +70,10 @@ class SimilarToRecent:
     def _asking(self, queries: Sequence[Query]) -> tuple[Int32, Float32]:
         """The query that each of m items belongs to, int32 (m,), and their vectors, float32 (m, d)."""
         last = [query.recent[query.weights > 0][: self.last] for query in queries]
+        if len(queries) == 1:
+            vectors = self.vectors[last[0]]
+            known = vectors.any(axis=1)
+            return np.zeros(np.count_nonzero(known), np.int32), vectors if known.all() else vectors[known]
         lines = np.repeat(np.arange(len(queries), dtype=np.int32), [len(rows) for rows in last])
         vectors = self.vectors[np.concatenate([NO_ROWS, *last])]
         known = vectors.any(axis=1)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from recsys.arrays import Float32, at_hand
-from recsys.candidates import Candidates
+from recsys.candidates import Candidates, along
 from recsys.errors import unknown_choice
 from recsys.kernels.vectors import diverse
 from recsys.retrieval import SIMILAR_INDEX, Parts, Query
@@ -54,7 +54,7 @@ class Diverse:
         if not self.weight or depth < 3:
             return found
         relevance = np.linspace(1 - self.weight, 0, depth, dtype=np.float32)
-        order = np.tile(np.arange(found.shape[1]), (found.shape[0], 1))
-        head = at_hand(self.vectors, found.rows[:, :depth])
-        order[:, :depth] = diverse(*head, relevance, self.weight, self.length)
-        return found.reordered(order)
+        order = diverse(*at_hand(self.vectors, found.rows), relevance, self.weight, self.length)
+        # The scores stay, the best for the first.
+        signals = {name: along(signal, order) for name, signal in found.signals.items()}
+        return Candidates(along(found.rows, order), found.scores, signals)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -29,10 +30,11 @@ class Seen:
 
 def without(candidates: Candidates, rows: Sequence[Int32]) -> Candidates:
     """The candidates of q queries without the ``rows``, q times int32, of each."""
-    if not any(len(some) for some in rows):
+    counts = [len(some) for some in rows]
+    if not any(counts):
         return candidates
     gone = rows[0] if len(rows) == 1 else np.concatenate(rows)
-    ends = np.array([len(some) for some in rows]).cumsum()
+    ends = np.fromiter(accumulate(counts), np.int64, len(counts))
     left = kernels.without(np.ascontiguousarray(candidates.rows), np.ascontiguousarray(candidates.scores), gone, ends)
     if left is None:
         return candidates
