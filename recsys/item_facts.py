@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from recsys.arrays import Float32, Float64, Int32
-from recsys.candidates import NONE
 from recsys.vocabulary import load_mapped
 
 
@@ -59,10 +58,3 @@ class ItemFacts:
         if facts.categories.size and not -1 <= facts.categories.min() <= facts.categories.max() < facts.width:
             raise ValueError(f"facts of items name a category beyond the {facts.width} that there are")
         return facts
-
-    def categories_of(self, rows: Int32) -> Int32:
-        """The categories of items of any shape, int32 (…, ≤ 8); -1 where there are no more."""
-        there = (rows >= 0) & (rows < len(self))
-        if not len(self):
-            return np.full((*rows.shape, self.categories.shape[1]), NONE)
-        return np.where(there[..., None], self.categories[np.where(there, rows, 0)], NONE)
