@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 ROUNDS ?= 5
-# Tests wait for servers half of their time, so one more than there are cores is quicker.
+# Tests wait for servers a fifth of their time, so one more than there are cores is quicker.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 LOOPS  := $(wildcard recsys/kernels/*.h recsys/kernels/*.pyx)
 

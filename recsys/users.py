@@ -228,14 +228,9 @@ class Resolver:
 
     def _is_new(self, taken: History, keys: UInt64, times: Int64) -> Bool:
         """Which events of one user are not known yet, before their items are looked for in the whole catalogue."""
-        if not len(taken.rows):
-            return np.ones(len(keys), bool)
-        before = self.items.row_keys[taken.rows]
-        order = before.argsort()
-        at = before[order].searchsorted(keys)
-        at[at == len(order)] = 0
-        at = order[at]
-        new: Bool = (before[at] != keys) | (times > taken.times[at])
+        at = _places(keys, self.items.row_keys[taken.rows])
+        new: Bool = at < 0
+        new[~new] = times[~new] > taken.times[at[~new]]
         return new
 
     def _query(self, user: str, row: int, state: UserState | None, now: datetime) -> Query:
@@ -272,7 +267,7 @@ class Resolver:
         said: dict[str, Any] = {"interests": state.interests}
         if len(state.seen):
             # Most of it was taken, and its rows are known.
-            others = state.seen[~_among(state.seen, self.items.row_keys[taken.rows])]
+            others = state.seen[_places(state.seen, self.items.row_keys[taken.rows]) < 0]
             if len(others):
                 said["seen"] = np.unique(np.concatenate([taken.rows, self._rows(others)]))
         if len(dismissed := state.dismissed):
@@ -287,15 +282,15 @@ class Resolver:
         return rows[rows >= 0]
 
 
-def _among(keys: UInt64, others: UInt64) -> Bool:
-    """Which of the keys are among others, bool (m,)."""
-    if not len(others):
-        return np.zeros(len(keys), bool)
-    others = np.sort(others)
-    at = others.searchsorted(keys)
-    at[at == len(others)] = 0
-    found: Bool = others[at] == keys
-    return found
+def _places(keys: UInt64, among: UInt64) -> Int64:
+    """Where each key stands among others, int64 (m,), -1 where it does not."""
+    if not len(among):
+        return np.full(len(keys), -1)
+    order = among.argsort()
+    at = among[order].searchsorted(keys)
+    at[at == len(order)] = 0
+    at = order[at]
+    return np.where(among[at] == keys, at, -1)
 
 
 def fold_all(history: History, fold: Fold) -> Float32:

@@ -38,6 +38,11 @@ static inline uint32_t place_of(const Table *table, uint32_t key) {
     return place;
 }
 
+static inline void put(Table *table, uint32_t place, uint32_t key, ptrdiff_t value) {
+    table->keys[place] = key;
+    table->values[place] = (int32_t)value;
+}
+
 /* A number that grows as the float falls: the order of its bits, turned round; nan comes last. */
 static inline uint32_t falling_key(float value) {
     uint32_t bits;
@@ -155,8 +160,7 @@ static ptrdiff_t largest_of_each(Table *table, const int32_t *items, const float
         if (items[i] < 0 || !(scores[i] > 0)) continue;
         const uint32_t place = place_of(table, (uint32_t)items[i]);
         if (table->values[place] < 0) {
-            table->keys[place] = (uint32_t)items[i];
-            table->values[place] = (int32_t)many;
+            put(table, place, (uint32_t)items[i], many);
             rows[many] = items[i];
             values[many++] = scores[i];
         } else if (scores[i] > values[table->values[place]]) {
@@ -182,8 +186,7 @@ static void fused_lists(Table *table, const int32_t *items, const float *added, 
             if (items[slot] < 0) continue;
             const uint32_t place = place_of(table, (uint32_t)items[slot]);
             if (table->values[place] < 0) {
-                table->keys[place] = (uint32_t)items[slot];
-                table->values[place] = (int32_t)slot;
+                put(table, place, (uint32_t)items[slot], slot);
                 rows[slot] = items[slot];
                 scores[slot] = added[slot];
             } else {
@@ -210,8 +213,7 @@ static ptrdiff_t summed_lists(Table *table, const int32_t *lists, const float *w
             if (list[slot] < 0) continue;
             const uint32_t place = place_of(table, (uint32_t)list[slot]);
             if (table->values[place] < 0) {
-                table->keys[place] = (uint32_t)list[slot];
-                table->values[place] = (int32_t)many;
+                put(table, place, (uint32_t)list[slot], many);
                 items[many] = list[slot];
                 sums[many++] = 0;
             }
@@ -228,8 +230,7 @@ static ptrdiff_t hide(Table *table, const int32_t *rows, ptrdiff_t n, const int3
     table_cleared(table);
     for (ptrdiff_t i = 0; i < many; i++) {
         const uint32_t place = place_of(table, (uint32_t)hidden[i]);
-        table->keys[place] = (uint32_t)hidden[i];
-        table->values[place] = 0;
+        put(table, place, (uint32_t)hidden[i], 0);
     }
     for (ptrdiff_t i = 0; i < n; i++) {
         kept[i] = rows[i] < 0 || table->values[place_of(table, (uint32_t)rows[i])] < 0;
@@ -247,8 +248,7 @@ static ptrdiff_t cap(Table *table, const int32_t *groups, ptrdiff_t n, ptrdiff_t
         if (groups[i] < 0) continue;
         const uint32_t place = place_of(table, (uint32_t)groups[i]);
         if (table->values[place] < 0) {
-            table->keys[place] = (uint32_t)groups[i];
-            table->values[place] = 0;
+            put(table, place, (uint32_t)groups[i], 0);
         }
         if (table->values[place] >= most) {
             kept[i] = 0;
