@@ -115,9 +115,22 @@ static int best_by_row(const int32_t *rows, const float *scores, ptrdiff_t n, pt
     return 1;
 }
 
+/* Keep the `wanted` best of a pool, best first. 0 if there is no memory. */
+static int pool_sorted(Pool *pool) {
+    const ptrdiff_t n = pool->many, k = n < pool->wanted ? n : pool->wanted;
+    if (n + k > ROOM * pool->most) select_best(pool, k);
+    int32_t *rows = pool->rows + pool->many;
+    float *scores = pool->scores + pool->many;
+    if (!best_by_row(pool->rows, pool->scores, pool->many, k, rows, scores)) return 0;
+    memmove(pool->rows, rows, (size_t)k * sizeof *rows);
+    memmove(pool->scores, scores, (size_t)k * sizeof *scores);
+    pool->many = k;
+    return 1;
+}
+
 /* The columns of the k largest of n scores into k slots, equal ones as they stand, nan last. 0 if there is no memory. */
 static int largest_of_line(Pool *pool, const float *scores, ptrdiff_t n, ptrdiff_t k, int32_t *best, float *values) {
-    pool_emptied(pool);
+    pool_emptied(pool, 0);
     for (ptrdiff_t i = 0; i < n; i++) offer(pool, scores[i], (int32_t)i);
     if (pool->many >= k && !pool->parted) return best_by_row(pool->rows, pool->scores, pool->many, k, best, values);
     /* Too many are alike, or too few are numbers. */

@@ -11,7 +11,7 @@ cdef extern from "candidates.h" nogil:
         uint32_t mask
     ctypedef struct Pool:
         ptrdiff_t wanted
-    bint pool_made(Pool *, ptrdiff_t wanted)
+    bint pool_made(Pool *, ptrdiff_t wanted, ptrdiff_t most)
     void pool_freed(Pool *)
     bint largest_of_line(Pool *, const float *, ptrdiff_t n, ptrdiff_t k, int32_t *, float *)
     bint reciprocal_ranks(const int32_t *, const float *, ptrdiff_t n, double constant, float *)
@@ -115,7 +115,7 @@ def largest(const float[:, ::1] scores, ptrdiff_t k):
     cdef int32_t[:, ::1] slots = found
     cdef float[:, ::1] said = values
     cdef Pool pool
-    cdef bint fits = pool_made(&pool, k)
+    cdef bint fits = pool_made(&pool, k, k)
     if k:
         for query in range(queries):
             fits = fits and largest_of_line(&pool, &scores[query, 0] if n else NULL, n, k, &slots[query, 0],

@@ -7,18 +7,24 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport calloc, free
 
 cdef extern from "cells.h" nogil:
-    int WIDE
     ctypedef struct CellsOf "Cells":
         ptrdiff_t cells, d, items
+        bint by_bytes
         const float *centres
         const float *low
         const float *step
+        ptrdiff_t filled
+        const int64_t *filled_ids
+        const uint8_t *centre_codes
+        const float *centre_low
+        const float *centre_step
         const uint8_t **codes
         const int64_t **ids
         const int64_t *sizes
         const float *vectors
+    bint multiplies_bytes()
     bint search_cells(const CellsOf *, const float *queries, ptrdiff_t many, ptrdiff_t k, ptrdiff_t probes,
-                      ptrdiff_t wanted, const uint8_t *allowed, int32_t *rows, float *scores)
+                      ptrdiff_t most, const uint8_t *allowed, int32_t *rows, float *scores)
 
 
 cdef class Cells:
@@ -26,21 +32,23 @@ cdef class Cells:
 
     ``centres``: float32 (c, d); ``low``, ``step``: float32 (d,). ``sizes``: int64 (c,), and ``codes``, ``ids``: int64
     (c,), the addresses of a cell's codes, uint8 (size, d), and rows, int64 (size,), of which ``owner`` keeps the memory.
-    ``vectors``: float32 (n, d), what candidates are scored by in the end.
+    ``vectors``: float32 (n, d), what candidates are scored by in the end. ``by_bytes``: False, to do without a
+    processor's instructions for products of bytes, which changes no result.
     """
 
     cdef CellsOf cells
     cdef const uint8_t **codes_at
     cdef const int64_t **ids_at
-    cdef const float[:, ::1] vectors
-    cdef float[:, :, ::1] centres
-    cdef const float[::1] low, step
+    cdef const float[:, ::1] vectors, centres
+    cdef const float[::1] low, step, centre_low, centre_step
+    cdef const uint8_t[:, ::1] centre_codes
+    cdef const int64_t[::1] filled
     cdef const int64_t[::1] sizes
     cdef object owner
 
     def __init__(self, owner, const float[:, ::1] centres, const float[::1] low, const float[::1] step,
                  const int64_t[::1] sizes, const int64_t[::1] codes, const int64_t[::1] ids,
-                 const float[:, ::1] vectors):
+                 const float[:, ::1] vectors, bint by_bytes=True):
         cdef ptrdiff_t cells = centres.shape[0], d = centres.shape[1], cell
         if not (cells and d and low.shape[0] == step.shape[0] == vectors.shape[1] == d):
             raise ValueError("centres, vectors and what codes stand for must be of the same dimensions")
@@ -48,7 +56,7 @@ cdef class Cells:
             raise ValueError(f"{cells} centres, and sizes and addresses of another number of cells")
         if self.codes_at != NULL or self.ids_at != NULL:
             raise ValueError("cells are made once")
-        self.owner, self.low, self.step = owner, low, step
+        self.owner, self.centres, self.low, self.step = owner, centres, low, step
         self.sizes, self.vectors = sizes, vectors
         self.codes_at = <const uint8_t **> calloc(cells, sizeof(void *))
         self.ids_at = <const int64_t **> calloc(cells, sizeof(void *))
@@ -60,22 +68,35 @@ cdef class Cells:
             self.codes_at[cell] = <const uint8_t *> <uintptr_t> codes[cell]
             self.ids_at[cell] = <const int64_t *> <uintptr_t> ids[cell]
         self.cells.cells, self.cells.d, self.cells.items = cells, d, vectors.shape[0]
-        turned = np.zeros(((cells + WIDE - 1) // WIDE * WIDE, d), np.float32)
-        turned[:cells] = centres
-        self.centres = np.ascontiguousarray(turned.reshape(-1, WIDE, d).transpose(0, 2, 1))
-        self.cells.centres, self.cells.low, self.cells.step = &self.centres[0, 0, 0], &low[0], &step[0]
+        self.cells.by_bytes = by_bytes and multiplies_bytes()
+        self._code(np.asarray(centres))
+        self.cells.low, self.cells.step = &low[0], &step[0]
         self.cells.codes, self.cells.ids, self.cells.sizes = self.codes_at, self.ids_at, &sizes[0]
         self.cells.vectors = &vectors[0, 0] if vectors.shape[0] else NULL
+
+    cdef _code(self, centres):
+        """A byte a dimension for the centres of what holds anything: those say which centres are looked at."""
+        filled = np.flatnonzero(self.sizes)
+        least, most = centres.min(axis=0), centres.max(axis=0)
+        step = np.maximum((most - least) / np.float32(255), np.finfo(np.float32).tiny)
+        self.centre_codes = np.minimum((centres[filled] - least) / step, 255).astype(np.uint8)
+        self.filled, self.centre_low, self.centre_step = filled, least, step
+        self.cells.filled = len(filled)
+        self.cells.centres, self.cells.centre_low = &self.centres[0, 0], &self.centre_low[0]
+        self.cells.centre_step = &self.centre_step[0]
+        self.cells.filled_ids = &self.filled[0] if len(filled) else NULL
+        self.cells.centre_codes = &self.centre_codes[0, 0] if len(filled) else NULL
 
     def __dealloc__(self):
         free(self.codes_at)
         free(self.ids_at)
 
-    def search(self, const float[:, ::1] queries, ptrdiff_t k, ptrdiff_t probes, ptrdiff_t wanted, bits=None):
+    def search(self, const float[:, ::1] queries, ptrdiff_t k, ptrdiff_t probes, ptrdiff_t most, bits=None):
         """Rows and inner products of the k best for each query, float32 (q, d): int32 and float32 (q, k), best first.
 
         -1 and -inf where there are no more, equal ones by row. ``probes``: how many cells are opened, those of the
-        largest inner products; ``wanted``: how many of what they hold are scored by the vectors themselves, k at least.
+        largest inner products. Of what they hold those are scored by the vectors themselves that may be among the k best
+        by their codes, ``most`` at most, or k if that is less.
         ``bits``: uint8 (⌈n / 8⌉,), which items may be found, the lowest bit first; None for all. Lets go of the
         interpreter.
         """
@@ -95,7 +116,7 @@ cdef class Cells:
             masked = &allowed[0] if allowed.shape[0] else NULL
         if many:
             with nogil:
-                fits = search_cells(&self.cells, &queries[0, 0], many, k, min(probes, cells), max(wanted, k), masked,
+                fits = search_cells(&self.cells, &queries[0, 0], many, k, min(probes, cells), max(most, k), masked,
                                     &found[0, 0], &said[0, 0])
             if not fits:
                 raise MemoryError

@@ -8,11 +8,17 @@
 /* A function made twice where the loader can choose: for every processor, and for one with AVX2 and FMA. */
 #if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12
 #define FOR_EACH_PROCESSOR __attribute__((target_clones("arch=x86-64-v3", "default")))
+/* A function for processors that multiply bytes: to be called only where avx512vnni and avx512vl are supported. */
+#define BYTE_PRODUCTS __attribute__((target("avx2,avx512f,avx512bw,avx512vl,avx512vnni")))
 #else
 #define FOR_EACH_PROCESSOR
 #endif
 
-#if defined(__GNUC__)
+/* Ask for what stands at an address. GCC takes functions that do nothing but __builtin_prefetch for idle, and their calls
+ * away. */
+#if defined(__GNUC__) && defined(__x86_64__)
+#define FETCH(address) __asm__ volatile("prefetcht0 %0" : : "m"(*(const char *)(address)))
+#elif defined(__GNUC__)
 #define FETCH(address) __builtin_prefetch(address)
 #else
 #define FETCH(address) ((void)(address))
