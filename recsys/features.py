@@ -28,6 +28,7 @@ CHUNK = 32
 """Queries whose candidates' vectors are gathered at once."""
 DAY = 86400.0
 NO_ARGUMENT = ("",)
+_WINDOWS = np.array(WINDOWS, np.int32)
 
 
 class Asked:
@@ -64,21 +65,23 @@ class Asked:
         float32 (windows + 1, q, n), nan where there are none.
         """
         if space not in self._cosines:
-            # Both at once, for what is at hand may be a copy.
-            both = np.concatenate([self.rows, self.recent], axis=1)
-            vectors, rows = at_hand(self.parts.vectors[space], both)
-            n = self.rows.shape[1]
-            candidates, recent = np.ascontiguousarray(rows[:, :n]), np.ascontiguousarray(rows[:, n:])
-            self._cosines[space] = kernels.cosines(vectors, candidates, recent, np.array(WINDOWS, np.int32))
+            vectors, rows, recent = at_hand(self.parts.vectors[space], self.rows, self.recent)
+            self._cosines[space] = kernels.cosines(vectors, rows, recent, _WINDOWS)
         return self._cosines[space]
 
     @cached_property
     def _cosines(self) -> dict[str, Float32]:
         return {}
 
-    def item(self, values: Float32 | Float64) -> np.ndarray:
-        """What is known of each candidate, whoever asks: of float (items,) the slots', (q, n), nan where nothing is."""
-        return kernels.looked_up(values, self.rows)
+    def item(self, name: str) -> Float32:
+        """What facts of this name, float32 (items,), say of each candidate: float32 (q, n), nan where they do not."""
+        if name not in self._items:
+            self._items[name] = kernels.looked_up(getattr(self.facts, name), self.rows)
+        return self._items[name]
+
+    @cached_property
+    def _items(self) -> dict[str, Float32]:
+        return {}
 
     def by_user(self, values: Sequence[float] | Float64) -> Float32:
         """One value a query, the same in all of its slots: float32 (q, n)."""
@@ -112,7 +115,7 @@ def features_of(names: Sequence[str], queries: Sequence[Query], candidates: Cand
     """
     # A feature after the other in memory, and turned at the end: writing every 24th number takes longer.
     found = np.empty((len(names), *candidates.shape), np.float32)
-    features = [_known(name) for name in names]
+    features = _all_known(tuple(names))
     for start in range(0, len(queries), CHUNK):
         block = slice(start, start + CHUNK)
         asked = Asked(queries[block], candidates.part(block) if len(queries) > CHUNK else candidates, parts)
@@ -147,6 +150,11 @@ def _known(name: str) -> tuple[Feature, str]:
     if kind not in FEATURES:
         raise ValueError(unknown_choice("feature", kind, FEATURES))
     return FEATURES[kind], argument
+
+
+@lru_cache(maxsize=64)
+def _all_known(names: tuple[str, ...]) -> list[tuple[Feature, str]]:
+    return [_known(name) for name in names]
 
 
 # --------------------------------------------------------------------------- what the sources and the fusion said
@@ -195,9 +203,12 @@ def affinity(asked: Asked, _: str) -> Float32:
     for line, query in enumerate(asked.queries):
         if query.vector is not None:
             users[line] = query.vector
-    said = products(*at_hand(items, asked.rows), users)
-    known = np.asarray(users.any(axis=1))[:, None]
-    return np.where(known, said, np.float32(np.nan))
+    near, rows = at_hand(items, asked.rows)
+    said = products(near, rows, users)
+    known = users.any(axis=1)
+    if not known.all():
+        said[~known] = np.nan
+    return said
 
 
 def recent_cosine(asked: Asked, window: str) -> Float32:
@@ -223,12 +234,12 @@ def content_cosine(asked: Asked, window: str) -> Float32:
 
 def takers(asked: Asked, _: str) -> Float32:
     """Share of all users who took it."""
-    return asked.item(asked.facts.takers)
+    return asked.item("takers")
 
 
 def lately(asked: Asked, _: str) -> Float32:
     """Share of those who did anything lately, in the newest tenth of the log, who took it then."""
-    return asked.item(asked.facts.lately)
+    return asked.item("lately")
 
 
 def trend(asked: Asked, _: str) -> Float32:
@@ -238,13 +249,12 @@ def trend(asked: Asked, _: str) -> Float32:
 
 def age(asked: Asked, _: str) -> Float32:
     """Days since somebody first took it."""
-    since = asked.now[:, None] - asked.item(asked.facts.first)
-    return np.asarray(np.maximum(since, 0) / DAY, np.float32)
+    return kernels.days_since(asked.facts.first, asked.now, asked.rows)
 
 
 def attribute(asked: Asked, name: str) -> Float32:
     """A number that the catalogue has of it."""
-    return asked.item(asked.facts.numbers[asked.facts.names.index(name)])
+    return kernels.looked_up(asked.facts.numbers[asked.facts.names.index(name)], asked.rows)
 
 
 # --------------------------------------------------------------------------- the user, and the user with the item
@@ -277,9 +287,7 @@ def shown(asked: Asked, _: str) -> Float32:
     found = np.full(asked.rows.shape, np.nan, np.float32)
     for line, query in enumerate(asked.queries):
         if query.shown is not None:
-            rows, counts = np.unique(np.append(query.shown, NONE), return_counts=True)
-            at = np.minimum(np.searchsorted(rows, asked.rows[line]), len(rows) - 1)
-            found[line] = np.where(rows[at] == asked.rows[line], counts[at], 0)
+            found[line] = kernels.counted(query.shown, asked.rows[line])
     return found
 
 

@@ -83,5 +83,6 @@ class Ranker:
 
 def sigmoid(values: Float64) -> Float64:
     """1 / (1 + e^−x)."""
-    found: Float64 = np.exp(-np.logaddexp(0, -values))
+    # Beyond ±700 e^x is none of float64's numbers any more.
+    found: Float64 = 1.0 / (1.0 + np.exp(-np.maximum(values, -700.0)))
     return found

@@ -14,6 +14,7 @@ from xxhash import xxh3_64_intdigest
 
 from recsys.arrays import Bool, Float32, Int32, Int64, UInt64
 from recsys.folding import Fold
+from recsys.kernels.vocabulary import places_of
 from recsys.retrieval import NO_TIMES, PERSONAL, RECENT, Query
 from recsys.stores import UserState
 from recsys.vocabulary import Vocabulary, load_mapped
@@ -228,8 +229,10 @@ class Resolver:
 
     def _is_new(self, taken: History, keys: UInt64, times: Int64) -> Bool:
         """Which events of one user are not known yet, before their items are looked for in the whole catalogue."""
-        at = _places(keys, self.items.row_keys[taken.rows])
+        at = places_of(keys, self.items.row_keys[taken.rows])
         new: Bool = at < 0
+        if not new.any():
+            return times > taken.times[at]
         new[~new] = times[~new] > taken.times[at[~new]]
         return new
 
@@ -267,7 +270,7 @@ class Resolver:
         said: dict[str, Any] = {"interests": state.interests}
         if len(state.seen):
             # Most of it was taken, and its rows are known.
-            others = state.seen[_places(state.seen, self.items.row_keys[taken.rows]) < 0]
+            others = state.seen[places_of(state.seen, self.items.row_keys[taken.rows]) < 0]
             if len(others):
                 said["seen"] = np.unique(np.concatenate([taken.rows, self._rows(others)]))
         if len(dismissed := state.dismissed):
@@ -280,17 +283,6 @@ class Resolver:
     def _rows(self, keys: UInt64) -> Int32:
         rows = self.items.rows_of_keys(keys)
         return rows[rows >= 0]
-
-
-def _places(keys: UInt64, among: UInt64) -> Int64:
-    """Where each key stands among others, int64 (m,), -1 where it does not."""
-    if not len(among):
-        return np.full(len(keys), -1)
-    order = among.argsort()
-    at = among[order].searchsorted(keys)
-    at[at == len(order)] = 0
-    at = order[at]
-    return np.where(among[at] == keys, at, -1)
 
 
 def fold_all(history: History, fold: Fold) -> Float32:

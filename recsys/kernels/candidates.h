@@ -252,6 +252,20 @@ static ptrdiff_t hide(Table *table, const int32_t *rows, ptrdiff_t n, const int3
     return taken;
 }
 
+/* How often each of n rows stands among others; 0 for rows below 0. `table` has room for those. */
+static void count_among(Table *table, const int32_t *rows, ptrdiff_t n, const int32_t *among, ptrdiff_t many,
+                        float *counts) {
+    table_cleared(table);
+    for (ptrdiff_t i = 0; i < many; i++) {
+        const uint32_t place = place_of(table, (uint32_t)among[i]);
+        put(table, place, (uint32_t)among[i], table->values[place] < 0 ? 1 : table->values[place] + 1);
+    }
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const int32_t count = rows[i] < 0 ? 0 : table->values[place_of(table, (uint32_t)rows[i])];
+        counts[i] = count < 0 ? 0 : (float)count;
+    }
+}
+
 /* Keep the first `most` of each group, in the order of n slots; a group below 0 is none. How many went. */
 static ptrdiff_t cap(Table *table, const int32_t *groups, ptrdiff_t n, ptrdiff_t most, uint8_t *kept) {
     ptrdiff_t taken = 0;

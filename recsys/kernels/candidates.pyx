@@ -6,6 +6,9 @@ import numpy as np
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
+cdef extern from "portable.h" nogil:
+    void FETCH(const void *)
+
 cdef extern from "candidates.h" nogil:
     ctypedef struct Table:
         uint32_t mask
@@ -256,17 +259,24 @@ def without(const int32_t[:, ::1] rows, const float[:, ::1] scores, const int32_
     return left, values, stays
 
 
-def capped(const int32_t[:, ::1] groups, ptrdiff_t most, uint8_t[:, ::1] kept):
-    """Write into ``kept`` which slots are among the first ``most`` of their group, int32 (q, n); how many are not.
+def capped(const int32_t[:, ::1] rows, const int32_t[::1] groups, ptrdiff_t most):
+    """Which slots are among the first ``most`` of their item's group, bool (q, n); None where all are.
 
-    A group below 0 is none, and its slot stays.
+    ``rows``: int32 (q, n), ``groups``: int32 (items,). An item whose group is below 0 has none, as one beyond the items
+    and an empty slot: those stay.
     """
-    cdef ptrdiff_t queries = groups.shape[0], n = groups.shape[1], taken = 0, query
-    if kept.shape[0] != queries or kept.shape[1] != n:
-        raise ValueError("groups and what is kept must have one shape")
-    if not n:
-        return 0
+    cdef ptrdiff_t queries = rows.shape[0], n = rows.shape[1], items = groups.shape[0], taken = 0, query, slot
+    if not n or not queries:
+        return None
+    stays = np.empty((queries, n), np.bool_)
+    cdef uint8_t[:, ::1] kept = stays.view(np.uint8)
+    cdef int32_t[::1] own = np.empty(n, np.int32)
     cdef Room room = Room(n)
     for query in range(queries):
-        taken += cap(&room.table, &groups[query, 0], n, most, &kept[query, 0])
-    return taken
+        for slot in range(n):  # each lies in another corner of memory
+            if 0 <= rows[query, slot] < items:
+                FETCH(&groups[rows[query, slot]])
+        for slot in range(n):
+            own[slot] = groups[rows[query, slot]] if 0 <= rows[query, slot] < items else -1
+        taken += cap(&room.table, &own[0], n, most, &kept[query, 0])
+    return stays if taken else None

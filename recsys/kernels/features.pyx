@@ -8,7 +8,12 @@ from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free, malloc
 
 cdef extern from "candidates.h" nogil:
+    ctypedef struct Table:
+        pass
     bint falling_order(const float *, ptrdiff_t n, int64_t *order)
+    bint table_made(Table *, ptrdiff_t most)
+    void table_freed(Table *)
+    void count_among(Table *, const int32_t *rows, ptrdiff_t n, const int32_t *, ptrdiff_t many, float *counts)
 
 cdef extern from "portable.h" nogil:
     void FETCH(const void *)
@@ -124,6 +129,46 @@ def looked_up(const Number[::1] values, const int32_t[:, ::1] rows):
                     FETCH(&values[rows[query, place]])
             for place in range(n):
                 told[query, place] = values[rows[query, place]] if 0 <= rows[query, place] < items else NAN
+    return found
+
+
+def days_since(const double[::1] first, const double[::1] now, const int32_t[:, ::1] rows):
+    """Days from what stands at each of ``rows``, int32 (q, n), in ``first``, (items,), to ``now``, (q,): float32 (q, n).
+
+    Both in seconds; 0 where it is later, nan where it is nan and for a row that is none of the items.
+    """
+    cdef ptrdiff_t queries = rows.shape[0], n = rows.shape[1], items = first.shape[0], query, place
+    cdef double days
+    if now.shape[0] != queries:
+        raise ValueError(f"{now.shape[0]} times for {queries} queries: one each was wanted")
+    found = np.empty((queries, n), np.float32)
+    cdef float[:, ::1] told = found
+    with nogil:
+        for query in range(queries):
+            for place in range(n):  # each lies in another corner of memory
+                if 0 <= rows[query, place] < items:
+                    FETCH(&first[rows[query, place]])
+            for place in range(n):
+                days = NAN
+                if 0 <= rows[query, place] < items:
+                    days = (now[query] - first[rows[query, place]]) / 86400
+                told[query, place] = <float> (0 if days < 0 else days)
+    return found
+
+
+def counted(const int32_t[::1] among, const int32_t[::1] rows):
+    """How often each of ``rows``, int32 (n,), stands among others, int32 (m,): float32 (n,), 0 for rows below 0."""
+    cdef ptrdiff_t n = rows.shape[0], many = among.shape[0]
+    found = np.zeros(n, np.float32)
+    cdef float[::1] told = found
+    cdef Table table
+    if n and many:
+        fits = table_made(&table, many)
+        if fits:
+            count_among(&table, &rows[0], n, &among[0], many, &told[0])
+        table_freed(&table)
+        if not fits:
+            raise MemoryError
     return found
 
 

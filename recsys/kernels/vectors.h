@@ -30,18 +30,20 @@ typedef struct {
 } Sums;
 
 static inline Sums products_with(const float *vector, const float *block, ptrdiff_t d) {
-    Eight a = {0}, b = {0}, c = {0}, e = {0};
-    for (ptrdiff_t at = 0; at < d; at++, block += WIDE) {
-        a += vector[at] * *(const Eight *)block;
-        b += vector[at] * *(const Eight *)(block + 8);
-        c += vector[at] * *(const Eight *)(block + 16);
-        e += vector[at] * *(const Eight *)(block + 24);
+    /* A sum waits for the one before it, so there are two of each. */
+    Eight even[WIDE / 8] = {{0}}, odd[WIDE / 8] = {{0}};
+    ptrdiff_t at = 0;
+    for (; at + 2 <= d; at += 2, block += 2 * WIDE) {
+        for (int lane = 0; lane < WIDE / 8; lane++) {
+            even[lane] += vector[at] * *(const Eight *)(block + 8 * lane);
+            odd[lane] += vector[at + 1] * *(const Eight *)(block + WIDE + 8 * lane);
+        }
     }
     Sums sums;
-    *(Eight *)sums.of = a;
-    *(Eight *)(sums.of + 8) = b;
-    *(Eight *)(sums.of + 16) = c;
-    *(Eight *)(sums.of + 24) = e;
+    for (int lane = 0; lane < WIDE / 8; lane++) {
+        if (at < d) even[lane] += vector[at] * *(const Eight *)(block + 8 * lane);
+        *(Eight *)(sums.of + 8 * lane) = even[lane] + odd[lane];
+    }
     return sums;
 }
 

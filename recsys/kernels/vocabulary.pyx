@@ -7,12 +7,21 @@ from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 
+cdef extern from "portable.h" nogil:
+    void FETCH(const void *)
+
+
+cdef inline ptrdiff_t guess_of(ptrdiff_t n, uint64_t key) noexcept nogil:
+    """About where a key stands: keys are hashes, spread evenly."""
+    return min(max(<ptrdiff_t> (<double> key / 18446744073709551616.0 * n), 0), n - 1)
+
+
 cdef inline ptrdiff_t place_of(const uint64_t *keys, ptrdiff_t n, uint64_t key) noexcept nogil:
     """Where the first key stands that is not less; n if all are.
 
-    Keys are hashes, spread evenly: the place is guessed by the key's size, then looked for in steps that double.
+    It is guessed by the key's size, then looked for in steps that double.
     """
-    cdef ptrdiff_t high = min(max(<ptrdiff_t> (<double> key / 18446744073709551616.0 * n), 0), n - 1)
+    cdef ptrdiff_t high = guess_of(n, key)
     cdef ptrdiff_t low = high, step = 16, middle
     if keys[high] < key:
         while high < n and keys[high] < key:
@@ -44,10 +53,41 @@ def rows_of(const uint64_t[::1] keys, const int32_t[::1] rows, const uint64_t[::
         raise ValueError(f"{n} keys and {rows.shape[0]} rows: one each was wanted")
     found = np.empty(m, np.int32)
     cdef int32_t[::1] told = found
+    cdef int64_t[::1] places = np.empty(m, np.int64)
     with nogil:
+        for i in range(m if n else 0):  # each lies in another corner of memory
+            FETCH(&keys[guess_of(n, wanted[i])])
         for i in range(m):
             place = place_of(&keys[0], n, wanted[i]) if n else 0
-            told[i] = rows[place] if place < n and keys[place] == wanted[i] else -1
+            places[i] = place if place < n and keys[place] == wanted[i] else -1
+            if places[i] >= 0:
+                FETCH(&rows[places[i]])
+        for i in range(m):
+            told[i] = rows[places[i]] if places[i] >= 0 else -1
+    return found
+
+
+def places_of(const uint64_t[::1] keys, const uint64_t[::1] among):
+    """Where each key, uint64 (m,), stands first among others, uint64 (n,): int64 (m,), -1 where it does not."""
+    cdef ptrdiff_t n = among.shape[0], m = keys.shape[0], i
+    cdef uint64_t size = 16, slot
+    while size < <uint64_t> (2 * n):
+        size *= 2
+    found = np.empty(m, np.int64)
+    cdef int64_t[::1] told = found
+    cdef int64_t[::1] table = np.full(size, -1)
+    with nogil:
+        for i in range(n):
+            slot = among[i] & (size - 1)  # keys are hashes
+            while table[slot] >= 0 and among[table[slot]] != among[i]:
+                slot = (slot + 1) & (size - 1)
+            if table[slot] < 0:
+                table[slot] = i
+        for i in range(m):
+            slot = keys[i] & (size - 1)
+            while table[slot] >= 0 and among[table[slot]] != keys[i]:
+                slot = (slot + 1) & (size - 1)
+            told[i] = table[slot]
     return found
 
 

@@ -72,7 +72,8 @@ def scored(items: Float32, asking: list[int], vectors: Float32, rows: Int32) -> 
     for start in range(0, len(asking), CHUNK):
         part = asking[start : start + CHUNK]
         named = rows[part]
-        said = products(*at_hand(items, named), vectors[start : start + CHUNK])
+        near, at = at_hand(items, named)
+        said = products(near, at, vectors[start : start + CHUNK])
         scores[part] = np.where(named >= 0, said, np.float32(np.nan))
     return scores
 
@@ -82,5 +83,7 @@ def _asking(queries: Sequence[Query]) -> tuple[list[int], Float32]:
     asking = [(place, q.vector) for place, q in enumerate(queries) if q.vector is not None and q.vector.any()]
     if not asking:
         return [], np.zeros((0, 0), np.float32)
+    if len(asking) == 1:
+        return [asking[0][0]], np.ascontiguousarray(asking[0][1])[None]
     places, vectors = zip(*asking, strict=True)
     return list(places), np.stack(vectors)

@@ -72,8 +72,10 @@ class SimilarToRecent:
         last = [query.recent[query.weights > 0][: self.last] for query in queries]
         if len(queries) == 1:
             vectors = self.vectors[last[0]]
-            known = vectors.any(axis=1)
-            return np.zeros(np.count_nonzero(known), np.int32), vectors if known.all() else vectors[known]
+            # Few vectors begin with a zero, so one number of each says of most of them that they are none.
+            if not vectors[:, :1].all():
+                vectors = vectors[vectors.any(axis=1)]
+            return np.zeros(len(vectors), np.int32), vectors
         lines = np.repeat(np.arange(len(queries), dtype=np.int32), [len(rows) for rows in last])
         vectors = self.vectors[np.concatenate([NO_ROWS, *last])]
         known = vectors.any(axis=1)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsys.arrays import Bool, Int32, Int64
-from recsys.candidates import NONE, Candidates
+from recsys.candidates import Candidates
 from recsys.kernels import candidates as kernels
 from recsys.retrieval import Parts, Query
 
@@ -50,14 +50,13 @@ class Capped:
         found = candidates.top(candidates.shape[1])
         if not len(self.groups):
             return found
+        if self.alone is not None:
+            stays = kernels.capped(np.ascontiguousarray(found.rows), self.alone, self.at_most)
+            return found if stays is None else found.keep(stays)
         # Items that came after the catalogue was grouped have no group.
         grouped = (found.rows >= 0) & (found.rows < len(self.starts) - 1)
         known = np.where(grouped, found.rows, 0)
         kept = np.empty(found.shape, bool)
-        if self.alone is not None:
-            groups = np.ascontiguousarray(np.where(grouped, self.alone[known], NONE))
-            taken = kernels.capped(groups, self.at_most, kept.view(np.uint8))
-            return found.keep(kept) if taken else found
         starts = self.starts[known]
         ends = np.where(grouped, self.starts[known + 1], starts)
         for line in range(len(kept)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -53,8 +54,14 @@ class Diverse:
         depth = min(self.depth, found.shape[1])
         if not self.weight or depth < 3:
             return found
-        relevance = np.linspace(1 - self.weight, 0, depth, dtype=np.float32)
-        order = diverse(*at_hand(self.vectors, found.rows), relevance, self.weight, self.length)
+        vectors, rows = at_hand(self.vectors, found.rows)
+        order = diverse(vectors, rows, _relevance(self.weight, depth), self.weight, self.length)
         # The scores stay, the best for the first.
         signals = {name: along(signal, order) for name, signal in found.signals.items()}
         return Candidates(along(found.rows, order), found.scores, signals)
+
+
+@lru_cache(maxsize=64)
+def _relevance(weight: float, depth: int) -> Float32:
+    """What each of the first ``depth`` places is worth, float32 (depth,): from 1 - ``weight`` down to nothing."""
+    return np.linspace(1 - weight, 0, depth, dtype=np.float32)
