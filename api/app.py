@@ -16,6 +16,7 @@ from fastapi import FastAPI, Response
 from fastapi.staticfiles import StaticFiles
 
 from api import changes, events, page, playlists, problems, recommend, routes
+from api.direct import Ahead
 from api.live import Live
 from api.metrics import Measured
 from api.writing import Impressions, Writer
@@ -110,6 +111,7 @@ def create_app(
         app.include_router(playlists.page)
         app.mount("/", Fresh(directory=WEB, html=True))
     problems.install(app)
+    app.add_middleware(Ahead, routes=recommend.router.routes)
     app.add_middleware(problems.BodyLimit)
     app.add_middleware(problems.Shed, most=serve.max_waiting)
     app.add_middleware(Measured)

@@ -3,13 +3,13 @@
 from typing import Annotated, Any
 
 import pytest
-from fastapi import APIRouter, FastAPI, Header, Path, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Header, HTTPException, Path, Query, Request, Response
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import to_json
 
-from api.direct import Direct
+from api.direct import Ahead, Direct
 
 ROUTES = {"/plain": {}, "/direct": {"route_class": Direct}}
 
@@ -81,6 +81,60 @@ def test_what_is_wrong_is_said_of_each_parameter(client):
     assert direct == plain
     assert direct[0] == 422
     assert [word in direct[1] for word in ("user_id", '"k"', "explain", "name")] == [True] * 4
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """One app as it is, and one whose routes are answered ahead; both say which routes were looked for."""
+    apps = []
+    for ahead in (False, True):
+        app, router = FastAPI(), APIRouter(route_class=Direct)
+
+        @router.get("/twice")
+        @router.post("/twice")
+        async def twice(request: Request, k: Annotated[int, Query(ge=0, le=50)] = 20) -> Response:
+            if k == 7:
+                raise HTTPException(404, "seven")
+            if k == 8:
+                raise RuntimeError("eight")
+            return Response(f"{request.method} {2 * k} {request.app.title}")
+
+        @router.get("/lists/{name}")
+        async def lists(name: str) -> Response:
+            return Response(name)
+
+        app.include_router(router)
+        if ahead:
+            app.add_middleware(Ahead, routes=router.routes)
+        apps.append(TestClient(app, raise_server_exceptions=False))
+    return apps
+
+
+@given(
+    method=st.sampled_from(["GET", "POST", "HEAD"]),
+    path=st.sampled_from(["/twice", "/twice/", "/lists/a", "/none"]),
+    query=st.lists(st.tuples(st.just("k"), st.sampled_from(["0", "7", "8", "50", "51", "x", ""])), max_size=2),
+)
+def test_what_is_answered_ahead_is_what_the_app_answers(pair, method, path, query):
+    plain, ahead = (client.request(method, path, params=query, follow_redirects=False) for client in pair)
+    assert (ahead.status_code, ahead.text, ahead.headers) == (plain.status_code, plain.text, plain.headers)
+
+
+def test_only_what_is_in_order_is_answered_ahead():
+    told = []
+    router = APIRouter(route_class=Direct)
+
+    @router.get("/half")
+    async def half(k: Annotated[int, Query(ge=0)]) -> Response:
+        return Response(str(k // 2))
+
+    async def app(scope, receive, send):
+        told.append(scope["query_string"])
+        await Response("the app")(scope, receive, send)
+
+    client = TestClient(Ahead(app, router.routes))
+    assert [client.get("/half", params={"k": k}).text for k in (8, -1)] == ["4", "the app"]
+    assert told == [b"k=-1"]
 
 
 def _routes(kind):
