@@ -62,7 +62,7 @@ def content_of(
     """What is answered to the query at ``place``; ``given``: how many items were on pages before."""
     # A plain dictionary: building and checking models costs more than the search.
     found = ranked.candidates
-    count = int(found.filled[place].sum())
+    count = int(np.count_nonzero(found.rows[place] >= 0))
     ids = engine.items.ids(found.rows[place, :count])
     # Never the model's own: inner products would give the vectors away to whoever asks often enough.
     scores, sources = _scores(given, count), ranked.sources(place)

@@ -211,6 +211,8 @@ class Resolver:
 
     def _taken(self, rows: Int32, states: Sequence[UserState | None]) -> tuple[History, Bool]:
         base = self.users.history.of_rows(rows)
+        if len(states) == 1:
+            return self._taken_alone(base, states[0])
         owners = [owner for owner, state in enumerate(states) if state is not None and len(state.recent)]
         if not owners:
             return base, np.zeros(len(rows), bool)
@@ -219,13 +221,17 @@ class Resolver:
             np.concatenate([getattr(state, name) for state in some]) for name in ("recent", "weights", "times")
         )
         owner = np.repeat(owners, [len(state.recent) for state in some])
-        # Keys tell apart the items of one user; those of several are sorted out by with_events.
-        if len(states) == 1:
-            new = self._is_new(base, keys, times)
-            owner, keys, weights, times = owner[new], keys[new], weights[new], times[new]
         items = self.items.rows_of_keys(keys)
         known = items >= 0
         return base.with_events(owner[known], items[known], weights[known], times[known])
+
+    def _taken_alone(self, base: History, state: UserState | None) -> tuple[History, Bool]:
+        """The same of one user, whose items are told apart by their keys: what is known already is not looked for."""
+        if state is None or not (new := self._is_new(base, state.recent, state.times)).any():
+            return base, np.zeros(1, bool)
+        items, weights, times = self.items.rows_of_keys(state.recent[new]), state.weights[new], state.times[new]
+        known = items >= 0
+        return base.with_events(np.zeros(known.sum(), np.int64), items[known], weights[known], times[known])
 
     def _is_new(self, taken: History, keys: UInt64, times: Int64) -> Bool:
         """Which events of one user are not known yet, before their items are looked for in the whole catalogue."""

@@ -216,8 +216,10 @@ static ptrdiff_t summed_lists(Table *table, const int32_t *lists, const float *w
     ptrdiff_t many = 0;
     table_cleared(table);
     for (ptrdiff_t i = 0; i < length; i++) { /* each list lies in another corner of memory */
-        FETCH(lists + history[i] * width);
-        FETCH(weights + history[i] * width);
+        for (ptrdiff_t slot = 0; slot < width; slot += 16) {
+            FETCH(lists + history[i] * width + slot);
+            FETCH(weights + history[i] * width + slot);
+        }
     }
     for (ptrdiff_t i = 0; i < length; i++) {
         const int32_t *list = lists + history[i] * width;

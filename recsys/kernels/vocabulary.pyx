@@ -99,6 +99,12 @@ def texts(const uint8_t[::1] text, const int64_t[::1] offsets, const int64_t[::1
     cdef ptrdiff_t n = offsets.shape[0] - 1, m = rows.shape[0], i
     cdef int64_t start, end
     found = []
+    for i in range(m):  # each lies in another corner of memory
+        if 0 <= rows[i] < n:
+            FETCH(&offsets[rows[i]])
+    for i in range(m):
+        if 0 <= rows[i] < n and 0 <= offsets[rows[i]] < text.shape[0]:
+            FETCH(&text[offsets[rows[i]]])
     for i in range(m):
         if not 0 <= rows[i] < n:
             raise IndexError(

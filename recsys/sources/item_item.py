@@ -40,12 +40,11 @@ class ItemItem:
 
     def __call__(self, queries: Sequence[Query], k: int) -> Candidates:
         """The k items of the largest sums above 0, best first; equal ones by row."""
+        if self._sparse:
+            found = [self._touched(query, k) for query in queries]
+            return Candidates(*(np.array(parts) for parts in zip(*found, strict=True)))
         rows = np.full((len(queries), k), NONE)
         scores = np.full((len(queries), k), EMPTY)
-        if self._sparse:
-            for line, query in enumerate(queries):
-                rows[line], scores[line] = self._touched(query, k)
-            return Candidates(rows, scores)
         for start, part in self._blocks(queries):
             block = slice(start, start + len(part))
             rows[block], scores[block] = best(self._totals(part), k, above=0)
@@ -83,12 +82,12 @@ class ItemItem:
 
     def _touched(self, query: Query, k: int) -> tuple[Int32, Float32]:
         items, totals = self.lists.touched(query.recent, query.weights)
-        kept = totals > 0
-        if len(self.gone):
-            kept &= ~np.isin(items, self.gone)
-        if query.allowed is not None:
-            kept &= query.allowed.holds(items)
-        return kernels.best(items[kept], totals[kept], k)
+        if len(self.gone) or query.allowed is not None:
+            kept = ~np.isin(items, self.gone)
+            if query.allowed is not None:
+                kept &= query.allowed.holds(items)
+            items, totals = items[kept], totals[kept]
+        return kernels.merged(items, totals, k)
 
     def _blocks(self, queries: Sequence[Query]) -> list[tuple[int, Sequence[Query]]]:
         size = max(1, BLOCK // max(1, len(self.lists)))

@@ -26,6 +26,8 @@ class Wanted:
 
     def __call__(self, queries: Sequence[Query], candidates: Candidates) -> Candidates:
         """The candidates without them."""
+        if not any(len(query.excluded) or len(query.dismissed) or query.allowed is not None for query in queries):
+            return candidates
         candidates = without(candidates, [query.excluded for query in queries])
         candidates = without(candidates, [query.dismissed for query in queries])
         if all(query.allowed is None for query in queries):
