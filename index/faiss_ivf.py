@@ -102,7 +102,7 @@ class FaissIvf(Searcher):
         flat = flat_over(vectors)
         asked = lists if storage == "flat" else faiss.IndexRefine(lists, flat)
         usual = _opened(lists, storage, probes, refine)
-        cells = _cells(vectors, lists) if storage == "sq8" and len(vectors) else None
+        cells = cells_of(vectors, lists) if storage == "sq8" and len(vectors) else None
         return cls(vectors, lists, asked, flat, storage, probes, refine, usual, cells)
 
     def at(self, probes: int, refine: int | None = None) -> FaissIvf:
@@ -150,8 +150,8 @@ class FaissIvf(Searcher):
         return cls._over(vectors, lists, parameters["storage"], int(parameters["probes"]), int(parameters["refine"]))
 
 
-def _cells(vectors: Float32, lists: Any) -> Cells:
-    """The cells where Faiss keeps them."""
+def cells_of(vectors: Float32, lists: Any, *, by_bytes: bool = True) -> Cells:
+    """The cells where Faiss keeps them; ``by_bytes`` as :class:`Cells` has it."""
     held, count, d = faiss.downcast_InvertedLists(lists.invlists), lists.nlist, lists.d
     sizes = np.array([held.list_size(cell) for cell in range(count)])
     at = [(int(held.get_codes(cell)), int(held.get_ids(cell))) if sizes[cell] else (0, 0) for cell in range(count)]
@@ -160,7 +160,7 @@ def _cells(vectors: Float32, lists: Any) -> Cells:
     low, reach = faiss.vector_to_array(lists.sq.trained).reshape(2, d)
     centres = lists.quantizer.reconstruct_n(0, count)
     codes, ids = np.ascontiguousarray(codes), np.ascontiguousarray(ids)
-    return Cells(lists, centres, low.copy(), reach / np.float32(255), sizes, codes, ids, vectors)
+    return Cells(lists, centres, low.copy(), reach / np.float32(255), sizes, codes, ids, vectors, by_bytes)
 
 
 def _opened(lists: Any, storage: Storage, probes: int, refine: int, chosen: Any = None) -> Any:

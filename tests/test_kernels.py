@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index.faiss_flat import ask
-from index.faiss_ivf import FaissIvf
+from index.faiss_ivf import FaissIvf, cells_of
 from recsys.candidates import Candidates, fuse
 from recsys.kernels import candidates, cells, features, trees, vectors, vocabulary
 from recsys.masks import Mask
@@ -50,6 +50,31 @@ def test_top_is_a_stable_sort(seed, shape, k, holes):
     np.testing.assert_array_equal(found[1][:, :depth], np.take_along_axis(scores, order, axis=1))
     assert (found[0][:, depth:] == -1).all()
     assert (found[1][:, depth:] == -np.inf).all()
+
+
+SPREAD = {
+    "even": lambda x: x,
+    "rising": np.sort,
+    "far from 0": lambda x: x * 1e-3 + 1e6,
+    "alike": lambda x: np.round(x, 1),
+    "rising steeply": lambda x: np.sort(np.exp(8 * x)),
+    "steep": lambda x: np.exp(8 * x),
+    "falling short steeply": lambda x: -np.exp(20 * x),
+    "tiny": lambda x: np.where(x > 0, 0, x * 1e-38),
+    "infinite": lambda x: np.where(x > 1.5, np.inf, np.where(x < -1.5, -np.inf, x)),
+    "no number": lambda x: np.where(np.abs(x) > 1.5, np.nan, x),
+}
+
+
+@quick
+@given(SEEDS, st.integers(1, 3000), st.integers(1, 60), st.sampled_from(sorted(SPREAD)))
+def test_the_largest_are_found_however_scores_are_spread(seed, n, k, spread):
+    scores = SPREAD[spread](np.random.default_rng(seed).normal(size=n)).astype(np.float32)
+    order = np.argsort(-scores, kind="stable")[:k]
+    rows, values = candidates.largest(scores[None], k)
+    np.testing.assert_array_equal(rows[0, : len(order)], order)
+    np.testing.assert_array_equal(values[0, : len(order)], scores[order])
+    assert (rows[0, len(order) :] == -1).all()
 
 
 @quick
@@ -284,13 +309,27 @@ def test_likeness_is_the_mean_share_of_an_items_groups(seed):
                 assert np.isnan(found[line, slot])
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_what_is_known_of_items_is_looked_up(dtype):
-    values, rows = np.array([0.5, np.nan, 7], dtype), np.array([[2, -1], [3, 1]], np.int32)
+def test_what_is_known_of_items_is_looked_up():
+    values, rows = np.array([0.5, np.nan, 7], np.float32), np.array([[2, -1], [3, 1]], np.int32)
     found = features.looked_up(values, rows)
-    assert found.dtype == dtype
     np.testing.assert_array_equal(found, np.array([[7, np.nan], [np.nan, np.nan]]))
     assert np.isnan(features.looked_up(values[:0], rows)).all()
+
+
+def test_days_are_counted_from_what_is_known_of_items():
+    first, rows = np.array([86_400.0, np.nan, 5e6]), np.array([[0, 1, 2], [0, -1, 3]], np.int32)
+    found = features.days_since(first, np.array([4 * 86_400.0, 86_400.5 * 2]), rows)
+    wanted = [[3, np.nan, 0], [(86_400.5 * 2 - 86_400) / 86_400, np.nan, np.nan]]
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
+@quick
+@given(SEEDS, st.integers(0, 60), st.integers(0, 200))
+def test_items_are_counted_among_others(seed, n, m):
+    rng = np.random.default_rng(seed)
+    rows, among = rng.integers(-1, 30, n).astype(np.int32), rng.integers(0, 30, m).astype(np.int32)
+    counts = Counter(among.tolist())
+    assert features.counted(among, rows).tolist() == [counts[row] for row in rows.tolist()]
 
 
 def test_features_become_rows_of_candidates():
@@ -317,6 +356,28 @@ def test_cells_find_what_faiss_finds(d):
     assert alike > 0.995  # codes are compared to 15 bits here, to 24 there
     alone = np.concatenate([index.find(query[None], 25)[0] for query in queries])
     np.testing.assert_array_equal(rows, alone)
+
+
+@pytest.mark.parametrize("d", [5, 32, 70, 700])
+def test_products_of_bytes_and_of_16_bits_are_the_same(d):
+    rng = np.random.default_rng(d)
+    items, queries = (rng.normal(size=(size, d)).astype(np.float32) for size in (1000, 30))
+    index = FaissIvf.build(items, cells=10, probes=4)
+    ours = index.cells.search(queries, 20, 4, 60)
+    theirs = cells_of(items, index.lists, by_bytes=False).search(queries, 20, 4, 60)
+    np.testing.assert_array_equal(ours[0], theirs[0])
+    np.testing.assert_array_equal(ours[1], theirs[1])
+
+
+def test_what_codes_leave_out_is_not_among_the_best():
+    rng = np.random.default_rng(3)
+    items, queries = (rng.normal(size=(size, 24)).astype(np.float32) for size in (20_000, 200))
+    index = FaissIvf.build(items, cells=20, probes=20)
+    rows, scores = index.cells.search(queries, 10, 20, 5000)
+    products = queries @ items.T
+    np.testing.assert_array_equal(rows, np.argsort(-products, axis=1, kind="stable")[:, :10])
+    few = index.cells.search(queries, 10, 20, 10)[0]
+    assert 0.5 < np.mean([len(np.intersect1d(some, all_)) / 10 for some, all_ in zip(few, rows, strict=True)]) < 1
 
 
 def test_equal_vectors_come_in_the_order_of_rows():
@@ -361,6 +422,16 @@ def test_keys_are_found_however_they_are_spread(seed, n, spread):
     near = np.concatenate([keys, keys + np.uint64(1), keys - np.uint64(1), np.array([0, 2**64 - 1], np.uint64)])
     known = dict(zip(keys.tolist(), rows.tolist(), strict=True))
     assert vocabulary.rows_of(keys, rows, near).tolist() == [known.get(key, -1) for key in near.tolist()]
+
+
+@quick
+@given(SEEDS, st.integers(0, 60), st.integers(0, 60))
+def test_keys_are_placed_where_they_stand_first(seed, m, n):
+    rng = np.random.default_rng(seed)
+    # The lowest bits say where one is looked for: these are alike.
+    keys, among = (rng.integers(0, 25, size, np.uint64) << np.uint64(7) for size in (m, n))
+    first = {key: place for place, key in reversed(list(enumerate(among.tolist())))}
+    assert vocabulary.places_of(keys, among).tolist() == [first.get(key, -1) for key in keys.tolist()]
 
 
 def test_a_text_that_was_cut_off_is_no_id():

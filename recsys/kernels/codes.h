@@ -122,8 +122,8 @@ static inline void sums_of(const uint8_t *codes, ptrdiff_t n, const Weights *wei
     sums_by_16_bits(codes, n, weights, sums);
 }
 
-/* Offer n codes, TOGETHER at most, by their `ids`, with what they are worth above `base`: those that `allowed` has, a bit
- * for each of `items`; NULL for all. */
+/* Offer n codes, TOGETHER at most, by their `ids`, with what they are worth above `base`: those that `allowed` has, a
+ * bit for each of `items`; NULL for all. */
 FOR_EACH_PROCESSOR
 static void offer_coded(const uint8_t *codes, const int64_t *ids, ptrdiff_t n, const Weights *weights, float base,
                         const uint8_t *allowed, ptrdiff_t items, Pool *pool) {

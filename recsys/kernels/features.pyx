@@ -112,16 +112,11 @@ def rows_of(const float[:, :, ::1] found, const int32_t[:, ::1] items):
     return rows
 
 
-ctypedef fused Number:
-    float
-    double
-
-
-def looked_up(const Number[::1] values, const int32_t[:, ::1] rows):
-    """What stands at each of ``rows``, int32 (q, n), in float (items,): (q, n), nan for a row that is none of them."""
+def looked_up(const float[::1] values, const int32_t[:, ::1] rows):
+    """What stands at each of ``rows``, int32 (q, n), in float32 (items,): (q, n), nan for a row that is none of them."""
     cdef ptrdiff_t queries = rows.shape[0], n = rows.shape[1], items = values.shape[0], query, place
-    found = np.empty((queries, n), np.float32 if Number is float else np.float64)
-    cdef Number[:, ::1] told = found
+    found = np.empty((queries, n), np.float32)
+    cdef float[:, ::1] told = found
     with nogil:
         for query in range(queries):
             for place in range(n):  # each lies in another corner of memory

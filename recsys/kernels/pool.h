@@ -35,7 +35,8 @@ static inline int bucket_of(const Pool *pool, float score) {
 static void raise_bound(Pool *pool) {
     while (pool->above - pool->counts[pool->from] >= pool->wanted) pool->above -= pool->counts[pool->from++];
     float edge = pool->least + (float)pool->from / pool->scale;
-    while (edge >= pool->least && bucket_of(pool, edge) >= pool->from) edge -= fabsf(edge) * 1.2e-7f + 1e-37f;
+    float step = 1e-7f / pool->scale + 1.2e-38f;
+    for (; edge >= pool->least && bucket_of(pool, edge) >= pool->from; step *= 2) edge -= step;
     edge -= pool->margin;
     pool->bound = edge > pool->bound ? edge : pool->bound;
 }

@@ -14,8 +14,7 @@
 #define FOR_EACH_PROCESSOR
 #endif
 
-/* Ask for what stands at an address. GCC takes functions that do nothing but __builtin_prefetch for idle, and their calls
- * away. */
+/* Ask for what stands at an address. Of functions that do nothing but __builtin_prefetch GCC takes the calls away. */
 #if defined(__GNUC__) && defined(__x86_64__)
 #define FETCH(address) __asm__ volatile("prefetcht0 %0" : : "m"(*(const char *)(address)))
 #elif defined(__GNUC__)
