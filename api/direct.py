@@ -66,7 +66,7 @@ class Direct(APIRoute):
 
 
 class Ahead:
-    """ASGI middleware: what is asked of a direct route by GET, and is in order, is answered before any route is looked for.
+    """ASGI middleware: what is asked of a direct route by GET, and is in order, is answered before routes are tried.
 
     Nothing else changes: whatever is not in order, and whatever fails, is asked once more, of the app.
     """
@@ -76,7 +76,7 @@ class Ahead:
         self._routes = {
             route.path: (route, route.at_once)
             for route in routes
-            if isinstance(route, Direct) and route.at_once and "GET" in route.methods and "{" not in route.path
+            if isinstance(route, Direct) and route.at_once and "GET" in (route.methods or ()) and "{" not in route.path
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,7 +86,7 @@ class Ahead:
             try:
                 request = Request({**scope, "path_params": {}}, receive)
                 response = await at_once(request)
-            except Exception:  # noqa: BLE001  comes again, and is said where all that goes wrong is
+            except Exception:  # comes again, and is said where all that goes wrong is
                 response = None
             if response is not None:
                 scope["route"] = route

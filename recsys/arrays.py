@@ -77,18 +77,18 @@ class Patched:
         return Patched(self._base, all_rows, np.concatenate([values, self._values])[last], length)
 
 
-def at_hand(array: Any, *rows: Int32) -> tuple[np.ndarray, *tuple[Int32, ...]]:
+def at_hand(array: Any, *rows: Int32) -> list[np.ndarray]:
     """An array, and rows of it of any shapes, as compiled loops take them: an ndarray that holds these rows at least.
 
     Rows below 0 stay; others may point elsewhere than before.
     """
     if not isinstance(array, Patched):
-        return array, *(np.ascontiguousarray(some) for some in rows)
+        return [array, *(np.ascontiguousarray(some) for some in rows)]
     every = np.concatenate([some.ravel() for some in rows])
     at = np.where(every < 0, np.int32(-1), np.arange(every.size, dtype=np.int32))
     ends = np.cumsum([some.size for some in rows])
     parts = (part.reshape(some.shape) for part, some in zip(np.split(at, ends[:-1]), rows, strict=True))
-    return array[np.maximum(every, 0)], *parts
+    return [array[np.maximum(every, 0)], *parts]
 
 
 def patched(base: np.ndarray, rows: Int32 | Int64, values: np.ndarray) -> Any:

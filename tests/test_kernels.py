@@ -373,7 +373,7 @@ def test_what_codes_leave_out_is_not_among_the_best():
     rng = np.random.default_rng(3)
     items, queries = (rng.normal(size=(size, 24)).astype(np.float32) for size in (20_000, 200))
     index = FaissIvf.build(items, cells=20, probes=20)
-    rows, scores = index.cells.search(queries, 10, 20, 5000)
+    rows, _ = index.cells.search(queries, 10, 20, 5000)
     products = queries @ items.T
     np.testing.assert_array_equal(rows, np.argsort(-products, axis=1, kind="stable")[:, :10])
     few = index.cells.search(queries, 10, 20, 10)[0]

@@ -42,7 +42,7 @@ class ItemItem:
         """The k items of the largest sums above 0, best first; equal ones by row."""
         if self._sparse:
             found = [self._touched(query, k) for query in queries]
-            return Candidates(*(np.array(parts) for parts in zip(*found, strict=True)))
+            return Candidates(np.array([items for items, _ in found]), np.array([totals for _, totals in found]))
         rows = np.full((len(queries), k), NONE)
         scores = np.full((len(queries), k), EMPTY)
         for start, part in self._blocks(queries):
