@@ -55,6 +55,8 @@ class Wanted:
 
     def asked(self, query: Query) -> Query:
         """The query of somebody who wants this."""
+        if self.allowed is None and self.segment is None and not len(self.excluded) and not len(self.context):
+            return query
         return replace(query, excluded=self.excluded, context=self.context, allowed=self.allowed, segment=self.segment)
 
     def said(self) -> dict[str, list[str]]:

@@ -205,9 +205,9 @@ def affinity(asked: Asked, _: str) -> Float32:
             users[line] = query.vector
     near, rows = at_hand(items, asked.rows)
     said = products(near, rows, users)
-    known = users.any(axis=1)
-    if not known.all():
-        said[~known] = np.nan
+    for line, query in enumerate(asked.queries):
+        if query.vector is None or not query.vector.any():
+            said[line] = np.nan
     return said
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from recsys.arrays import Float32, Float64
+from recsys.kernels.trees import probabilities
 from recsys.sections import Section
 from recsys.settings import describe
 from recsys.tree_paths import paths_of
@@ -55,7 +56,7 @@ class Ranker:
 
     def score(self, rows: Float32) -> Float32:
         """The probability that a candidate is taken, float32 (m,), of float32 (m, features)."""
-        return sigmoid(self.card.slope * self.trees.score(rows) + self.card.offset).astype(np.float32)
+        return probabilities(self.trees.score(rows), self.card.slope, self.card.offset)
 
     def explain(self, rows: Float32) -> tuple[Float64, float]:
         """What each feature adds to the log-odds of each candidate, float64 (m, features), and what there is without.

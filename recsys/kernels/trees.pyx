@@ -1,6 +1,9 @@
-# cython: language_level=3, boundscheck=False, wraparound=False
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """Boosted trees over rows of numbers."""
 
+import numpy as np
+
+from libc.math cimport exp
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
@@ -59,3 +62,14 @@ def score(
         score_trees(&trees, sizeof(Word), &rows[0, 0], count, &out[0])
     free(trees.left)
     free(trees.lines)
+
+
+def probabilities(const double[::1] sums, double slope, double offset):
+    """1 / (1 + e^−x) for x = ``slope`` · sum + ``offset`` of each of float64 (m,): float32 (m,)."""
+    cdef ptrdiff_t count = sums.shape[0], i
+    found = np.empty(count, np.float32)
+    cdef float[::1] told = found
+    with nogil:
+        for i in range(count):
+            told[i] = <float> (1 / (1 + exp(-(slope * sums[i] + offset))))
+    return found
