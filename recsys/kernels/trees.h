@@ -4,11 +4,14 @@
 
 #include "portable.h"
 
-enum { ROWS_AT_ONCE = 64 };
+enum { ROWS_AT_ONCE = 64, BLOCK = 64 };
+
+/* Half of the words that are joined at once. */
+typedef uint64_t Words __attribute__((vector_size(BLOCK / 2), aligned(2), may_alias));
 
 /* Trees, and what scoring them writes to: see score() in trees.pyx. */
 typedef struct {
-    ptrdiff_t columns, splits, trees, stride;
+    ptrdiff_t columns, splits, trees, stride; /* of words: whole blocks */
     const int32_t *split_columns, *starts;
     const float *thresholds;
     const void *words;
@@ -43,14 +46,20 @@ static void find_lines(const Trees *trees, const float *rows, ptrdiff_t many) {
     FOR_EACH_PROCESSOR                                                                                                 \
     static void NAME(const Trees *trees, ptrdiff_t many, double *scores) {                                             \
         const ptrdiff_t splits = trees->splits, stride = trees->stride, width = 8 * (ptrdiff_t)sizeof(WORD);           \
-        const WORD *words = (const WORD *)trees->words;                                                                \
+        const ptrdiff_t bytes = stride * (ptrdiff_t)sizeof(WORD);                                                      \
+        const char *words = (const char *)trees->words;                                                                \
         WORD *left = (WORD *)trees->left;                                                                              \
         for (ptrdiff_t row = 0; row < many; row++) {                                                                   \
             const int32_t *lines = trees->lines + row * splits;                                                        \
-            for (ptrdiff_t tree = 0; tree < stride; tree++) left[tree] = (WORD) ~(WORD)0;                              \
-            for (ptrdiff_t split = 0; split < splits; split++) {                                                       \
-                const WORD *line = words + lines[split] * stride;                                                      \
-                for (ptrdiff_t tree = 0; tree < stride; tree++) left[tree] &= line[tree];                              \
+            for (ptrdiff_t at = 0; at < bytes; at += BLOCK) {                                                          \
+                Words first = ~(Words){0}, second = first;                                                             \
+                for (ptrdiff_t split = 0; split < splits; split++) {                                                   \
+                    const Words *line = (const Words *)(words + lines[split] * bytes + at);                            \
+                    first &= line[0];                                                                                  \
+                    second &= line[1];                                                                                 \
+                }                                                                                                      \
+                ((Words *)((char *)left + at))[0] = first;                                                             \
+                ((Words *)((char *)left + at))[1] = second;                                                            \
             }                                                                                                          \
             double sums[4] = {0}; /* an addition need not wait for the one before */                                   \
             for (ptrdiff_t tree = 0; tree < trees->trees; tree++)                                                      \

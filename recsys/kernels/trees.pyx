@@ -13,7 +13,7 @@ ctypedef fused Word:
     uint64_t
 
 cdef extern from "trees.h" nogil:
-    int ROWS_AT_ONCE
+    int ROWS_AT_ONCE, BLOCK
     ctypedef struct Trees:
         ptrdiff_t columns, splits, trees, stride
         const int32_t *split_columns
@@ -38,8 +38,9 @@ def score(
     """Write the sum of the trees for each row, float32 (m, columns), into ``out``, float64 (m,).
 
     Split s is by column ``columns[s]``, with the ascending ``thresholds[starts[s]:starts[s + 1]]``, the last of which
-    is infinity. ``words``: (thresholds + splits, trees or more), a line for each number of thresholds that lie below a
-    value, the last for nan: the leaves that are left, as bits. ``leaves``: float64 (trees, bits of a word).
+    is infinity. ``words``: (thresholds + splits, trees or more), a line of whole blocks for each number of thresholds
+    that lie below a value, the last for nan: the leaves that are left, as bits. ``leaves``: float64 (trees, bits of a
+    word).
     """
     cdef ptrdiff_t count = rows.shape[0]
     cdef Trees trees
@@ -47,6 +48,8 @@ def score(
     trees.trees, trees.stride = leaves.shape[0], words.shape[1]
     if out.shape[0] != count or starts.shape[0] != trees.splits + 1 or trees.stride < trees.trees:
         raise ValueError("arrays of trees do not fit each other")
+    if trees.stride * <ptrdiff_t> sizeof(Word) % BLOCK:
+        raise ValueError(f"lines of {trees.stride} words: blocks of {BLOCK} bytes were wanted")
     if not count or not trees.trees:
         return
     trees.starts, trees.leaves = &starts[0], &leaves[0, 0]
