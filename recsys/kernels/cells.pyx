@@ -96,7 +96,7 @@ cdef class Cells:
 
         -1 and -inf where there are no more, equal ones by row. ``probes``: how many cells are opened, those of the
         largest inner products. Of what they hold those are scored by the vectors themselves that may be among the k best
-        by their codes, ``most`` at most, or k if that is less.
+        by their codes, ``most`` at most and k at least.
         ``bits``: uint8 (⌈n / 8⌉,), which items may be found, the lowest bit first; None for all. Lets go of the
         interpreter.
         """

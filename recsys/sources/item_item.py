@@ -40,7 +40,7 @@ class ItemItem:
 
     def __call__(self, queries: Sequence[Query], k: int) -> Candidates:
         """The k items of the largest sums above 0, best first; equal ones by row."""
-        if self._sparse:
+        if self._sparse and queries:
             found = [self._touched(query, k) for query in queries]
             return Candidates(np.array([items for items, _ in found]), np.array([totals for _, totals in found]))
         rows = np.full((len(queries), k), NONE)
