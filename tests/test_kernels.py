@@ -369,7 +369,17 @@ def test_products_of_bytes_and_of_16_bits_are_the_same(d):
     np.testing.assert_array_equal(ours[1], theirs[1])
 
 
-def test_what_codes_leave_out_is_not_among_the_best():
+def test_vectors_beyond_what_codes_reach_are_found():
+    # Faiss looks at 100,000 vectors for how far codes must reach; the longest of the others are cut off by far.
+    rng = np.random.default_rng(4)
+    items = (rng.normal(size=(130_000, 8)) * np.exp(rng.normal(size=(130_000, 1)))).astype(np.float32)
+    queries = rng.normal(size=(200, 8)).astype(np.float32)
+    index = FaissIvf.build(items, cells=256, probes=64, refine=4)
+    theirs = ask(index.asked, queries, 10, index.usual)[0]
+    np.testing.assert_array_equal(np.sort(index.find(queries, 10)[0], axis=1), np.sort(theirs, axis=1))
+
+
+def test_the_more_is_scored_again_the_less_is_lost():
     rng = np.random.default_rng(3)
     items, queries = (rng.normal(size=(size, 24)).astype(np.float32) for size in (20_000, 200))
     index = FaissIvf.build(items, cells=20, probes=20)

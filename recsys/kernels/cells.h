@@ -23,7 +23,8 @@ typedef struct {
     const float *vectors; /* (items, d), what candidates are scored by in the end */
 } Cells;
 
-/* What is certainly not among the best by its code: as many standard deviations of what rounding does to a product. */
+/* A centre is certainly not among the best by its code: as many standard deviations of what rounding does to a product.
+ * Not so of vectors: Faiss looks at some of them for how far codes must reach, and those beyond are cut off. */
 static const float CERTAIN = 6;
 
 /* Score what was chosen by codes by the vectors, (n, d), themselves. Rows that are none become -1. */
@@ -66,7 +67,7 @@ static void look_through(const Cells *cells, const float *query, const Pool *ope
                          Weights *weights, Pool *found) {
     const ptrdiff_t d = cells->d;
     weigh(weights, query, cells->low, cells->step);
-    pool_emptied(found, CERTAIN * weights->error);
+    pool_emptied(found, 0);
     for (ptrdiff_t at = 0; at < opened->many; at++) {
         const int32_t cell = opened->rows[at];
         const ptrdiff_t size = (ptrdiff_t)cells->sizes[cell];
@@ -80,18 +81,17 @@ static void look_through(const Cells *cells, const float *query, const Pool *ope
                         cells->items, found);
         }
     }
-    thin_out(found);
-    select_best(found, found->most);
+    select_best(found, found->wanted);
 }
 
-/* The k best of each query, equal ones by row. `most`: how many are scored again, k at least. 0: no memory. */
+/* The k best of each query, equal ones by row. `wanted`: how many are scored again, k at least. 0: no memory. */
 static int search_cells(const Cells *cells, const float *queries, ptrdiff_t many, ptrdiff_t k, ptrdiff_t probes,
-                        ptrdiff_t most, const uint8_t *allowed, int32_t *rows, float *scores) {
+                        ptrdiff_t wanted, const uint8_t *allowed, int32_t *rows, float *scores) {
     enum { AT_ONCE = 8 };
     const ptrdiff_t d = cells->d, lines = many < AT_ONCE ? many : AT_ONCE;
     Pool opened[AT_ONCE] = {{0}}, found = {0};
     Weights weights[AT_ONCE] = {{0}};
-    int fits = pool_made(&found, k, most);
+    int fits = pool_made(&found, wanted, wanted);
     for (ptrdiff_t line = 0; line < lines; line++)
         fits &= pool_made(opened + line, probes, 2 * probes) & weights_made(weights + line, d, cells->by_bytes);
     for (ptrdiff_t first = 0; first < many && fits; first += AT_ONCE) {

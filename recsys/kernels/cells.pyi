@@ -14,5 +14,5 @@ class Cells:
         by_bytes: bool = True,
     ) -> None: ...
     def search(
-        self, queries: Float32, k: int, probes: int, most: int, bits: UInt8 | None = None
+        self, queries: Float32, k: int, probes: int, wanted: int, bits: UInt8 | None = None
     ) -> tuple[Int32, Float32]: ...

@@ -24,7 +24,7 @@ cdef extern from "cells.h" nogil:
         const float *vectors
     bint multiplies_bytes()
     bint search_cells(const CellsOf *, const float *queries, ptrdiff_t many, ptrdiff_t k, ptrdiff_t probes,
-                      ptrdiff_t most, const uint8_t *allowed, int32_t *rows, float *scores)
+                      ptrdiff_t wanted, const uint8_t *allowed, int32_t *rows, float *scores)
 
 
 cdef class Cells:
@@ -91,12 +91,11 @@ cdef class Cells:
         free(self.codes_at)
         free(self.ids_at)
 
-    def search(self, const float[:, ::1] queries, ptrdiff_t k, ptrdiff_t probes, ptrdiff_t most, bits=None):
+    def search(self, const float[:, ::1] queries, ptrdiff_t k, ptrdiff_t probes, ptrdiff_t wanted, bits=None):
         """Rows and inner products of the k best for each query, float32 (q, d): int32 and float32 (q, k), best first.
 
         -1 and -inf where there are no more, equal ones by row. ``probes``: how many cells are opened, those of the
-        largest inner products. Of what they hold those are scored by the vectors themselves that may be among the k best
-        by their codes, ``most`` at most and k at least.
+        largest inner products; ``wanted``: how many of what they hold are scored by the vectors themselves, k at least.
         ``bits``: uint8 (⌈n / 8⌉,), which items may be found, the lowest bit first; None for all. Lets go of the
         interpreter.
         """
@@ -116,7 +115,7 @@ cdef class Cells:
             masked = &allowed[0] if allowed.shape[0] else NULL
         if many:
             with nogil:
-                fits = search_cells(&self.cells, &queries[0, 0], many, k, min(probes, cells), max(most, k), masked,
+                fits = search_cells(&self.cells, &queries[0, 0], many, k, min(probes, cells), max(wanted, k), masked,
                                     &found[0, 0], &said[0, 0])
             if not fits:
                 raise MemoryError
