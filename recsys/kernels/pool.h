@@ -26,6 +26,7 @@ typedef struct {
     int32_t *rows;
 } Pool;
 
+/* Of a score that is not below the least. */
 static inline int bucket_of(const Pool *pool, float score) {
     const float bucket = (score - pool->least) * pool->scale;
     return bucket < BUCKETS - 1 ? (int)bucket : BUCKETS - 1;
@@ -127,7 +128,7 @@ static inline void offer(Pool *pool, float score, int32_t row) {
     if (!(score > pool->bound)) return;
     pool->scores[pool->many] = score;
     pool->rows[pool->many++] = row;
-    if (pool->scale > 0) {
+    if (pool->scale > 0 && score >= pool->least) { /* below: within the margin */
         const int bucket = bucket_of(pool, score);
         if (bucket >= pool->from) {
             pool->counts[bucket]++;
