@@ -84,8 +84,7 @@ class Ahead:
         route, at_once = self._routes.get(scope.get("path", ""), NONE)
         if route is not None and at_once is not None and scope.get("method") == "GET":
             try:
-                request = Request({**scope, "path_params": {}}, receive)
-                response = await at_once(request)
+                response = await at_once(Request(scope, receive))
             except Exception:  # comes again, and is said where all that goes wrong is
                 response = None
             if response is not None:

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from recsys.arrays import Float32, Float64
-from recsys.kernels.trees import probabilities
+from recsys.kernels import trees as kernels
 from recsys.sections import Section
 from recsys.settings import describe
 from recsys.tree_paths import paths_of
@@ -56,7 +56,7 @@ class Ranker:
 
     def score(self, rows: Float32) -> Float32:
         """The probability that a candidate is taken, float32 (m,), of float32 (m, features)."""
-        return probabilities(self.trees.score(rows), self.card.slope, self.card.offset)
+        return kernels.sigmoid(self.trees.score(rows), self.card.slope, self.card.offset).astype(np.float32)
 
     def explain(self, rows: Float32) -> tuple[Float64, float]:
         """What each feature adds to the log-odds of each candidate, float64 (m, features), and what there is without.
@@ -84,6 +84,4 @@ class Ranker:
 
 def sigmoid(values: Float64) -> Float64:
     """1 / (1 + e^−x)."""
-    # Beyond ±700 e^x is none of float64's numbers any more.
-    found: Float64 = 1.0 / (1.0 + np.exp(-np.maximum(values, -700.0)))
-    return found
+    return kernels.sigmoid(np.ascontiguousarray(values, np.float64), 1, 0)

@@ -498,6 +498,13 @@ def real(*shape):
             ),
             "do not fit",
         ),
+        (
+            lambda: trees.score(
+                real(1, 2), whole(1), whole(2), real(1), np.zeros((1, 3), np.uint16), np.zeros((1, 16)), np.zeros(1)
+            ),
+            "lines of 3 words: blocks of 64 bytes",
+        ),
+        (lambda: features.days_since(np.zeros(2), np.zeros(2), whole(1, 3)), "2 times for 1 queries"),
         (lambda: cells.Cells(None, real(2, 4), real(4), real(3), *[np.zeros(2, np.int64)] * 3, real(5, 4)), "same dim"),
         (lambda: cells.Cells(None, real(2, 4), real(4), real(4), *[np.ones(3, np.int64)] * 3, real(5, 4)), "2 centres"),
         (

@@ -7,7 +7,7 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
 cdef extern from "portable.h" nogil:
-    void FETCH(const void *)
+    void fetch_rows(const void *values, ptrdiff_t bytes, ptrdiff_t items, const int32_t *rows, ptrdiff_t n)
 
 cdef extern from "candidates.h" nogil:
     ctypedef struct Table:
@@ -273,9 +273,8 @@ def capped(const int32_t[:, ::1] rows, const int32_t[::1] groups, ptrdiff_t most
     cdef int32_t[::1] own = np.empty(n, np.int32)
     cdef Room room = Room(n)
     for query in range(queries):
-        for slot in range(n):  # each lies in another corner of memory
-            if 0 <= rows[query, slot] < items:
-                FETCH(&groups[rows[query, slot]])
+        if items:
+            fetch_rows(&groups[0], sizeof(int32_t), items, &rows[query, 0], n)
         for slot in range(n):
             own[slot] = groups[rows[query, slot]] if 0 <= rows[query, slot] < items else -1
         taken += cap(&room.table, &own[0], n, most, &kept[query, 0])

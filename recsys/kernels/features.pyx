@@ -16,7 +16,7 @@ cdef extern from "candidates.h" nogil:
     void count_among(Table *, const int32_t *rows, ptrdiff_t n, const int32_t *, ptrdiff_t many, float *counts)
 
 cdef extern from "portable.h" nogil:
-    void FETCH(const void *)
+    void fetch_rows(const void *values, ptrdiff_t bytes, ptrdiff_t items, const int32_t *rows, ptrdiff_t n)
 
 cdef extern from "vectors.h" nogil:
     void window_cosines(const float *, ptrdiff_t d, const int32_t *rows, ptrdiff_t n, const int32_t *recent,
@@ -119,9 +119,8 @@ def looked_up(const float[::1] values, const int32_t[:, ::1] rows):
     cdef float[:, ::1] told = found
     with nogil:
         for query in range(queries):
-            for place in range(n):  # each lies in another corner of memory
-                if 0 <= rows[query, place] < items:
-                    FETCH(&values[rows[query, place]])
+            if n and items:
+                fetch_rows(&values[0], sizeof(float), items, &rows[query, 0], n)
             for place in range(n):
                 told[query, place] = values[rows[query, place]] if 0 <= rows[query, place] < items else NAN
     return found
@@ -140,9 +139,8 @@ def days_since(const double[::1] first, const double[::1] now, const int32_t[:, 
     cdef float[:, ::1] told = found
     with nogil:
         for query in range(queries):
-            for place in range(n):  # each lies in another corner of memory
-                if 0 <= rows[query, place] < items:
-                    FETCH(&first[rows[query, place]])
+            if n and items:
+                fetch_rows(&first[0], sizeof(double), items, &rows[query, 0], n)
             for place in range(n):
                 days = NAN
                 if 0 <= rows[query, place] < items:
@@ -212,9 +210,8 @@ def likeness(const int32_t[:, ::1] groups, ptrdiff_t width, const int32_t[:, ::1
         raise MemoryError
     with nogil:
         for query in range(queries):
-            for place in range(n):  # each lies in another corner of memory
-                if 0 <= rows[query, place] < items:
-                    FETCH(&groups[rows[query, place], 0])
+            if n:
+                fetch_rows(&groups[0, 0], most * sizeof(int32_t), items, &rows[query, 0], n)
             for slot in range(width):
                 mix[slot] = 0
             described = 0

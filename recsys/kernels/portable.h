@@ -23,4 +23,10 @@
 #define FETCH(address) ((void)(address))
 #endif
 
+/* Each of some rows lies in another corner of memory: ask for those that there are, of so many bytes each. */
+static inline void fetch_rows(const void *values, ptrdiff_t bytes, ptrdiff_t items, const int32_t *rows, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++)
+        if (rows[i] >= 0 && rows[i] < items) FETCH((const char *)values + rows[i] * bytes);
+}
+
 #endif

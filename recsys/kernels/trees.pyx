@@ -67,12 +67,12 @@ def score(
     free(trees.lines)
 
 
-def probabilities(const double[::1] sums, double slope, double offset):
-    """1 / (1 + e^−x) for x = ``slope`` · sum + ``offset`` of each of float64 (m,): float32 (m,)."""
+def sigmoid(const double[::1] sums, double slope, double offset):
+    """1 / (1 + e^−x) for x = ``slope`` · sum + ``offset`` of each of float64 (m,): float64 (m,)."""
     cdef ptrdiff_t count = sums.shape[0], i
-    found = np.empty(count, np.float32)
-    cdef float[::1] told = found
+    found = np.empty(count)
+    cdef double[::1] told = found
     with nogil:
         for i in range(count):
-            told[i] = <float> (1 / (1 + exp(-(slope * sums[i] + offset))))
+            told[i] = 1 / (1 + exp(-(slope * sums[i] + offset)))
     return found

@@ -348,9 +348,7 @@ def _offsets(times: Int64) -> tuple[int, int, np.ndarray]:
 
 
 def _times(offsets: np.ndarray, first: int) -> Int64:
-    # It wraps: the first and the last may lie further apart than an int64 reaches.
-    wrapped = np.add(offsets, np.uint64(first % 2**64), dtype="<u8")
-    times: Int64 = wrapped.view("<i8")
+    times: Int64 = (offsets.astype("<u8") + np.uint64(first % 2**64)).view("<i8")
     times.flags.writeable = False
     return times
 
