@@ -25,8 +25,8 @@ from index.exact import Exact
 from index.measuring import Truth, file_bytes, resident_bytes
 from recsys.arrays import Float32
 from recsys.errors import unknown_choice
+from recsys.mapping import load_mapped
 from recsys.masks import Mask
-from recsys.vocabulary import load_mapped
 
 K = 100
 SINGLES = 200

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from index import BACKENDS
-from recsys.vocabulary import load_mapped
+from recsys.mapping import load_mapped
 
 
 def private_megabytes(backend: str, folder: Path, vectors: Path, queries: Path) -> float:

@@ -13,9 +13,9 @@ from index.faiss_flat import ask, flat_over
 from index.files import read_record, write_record
 from index.searching import Found, Searcher, Traits, at_least
 from recsys.arrays import Float32, Int32
+from recsys.mapping import load_mapped
 from recsys.masks import Mask
 from recsys.retrieval import check_vectors
-from recsys.vocabulary import load_mapped
 
 FILE = "graph.faiss"
 OLD_FILE, OLD_ORDER = "hnsw.faiss", "order.npy"

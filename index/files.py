@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xxhash
 
 from recsys.errors import ReleaseDamaged
+from recsys.mapping import mapped
 
 RECORD = "index.json"
 
@@ -52,6 +52,4 @@ def read_record(folder: Path, backend: str, shape: tuple[int, ...]) -> Mapping[s
 
 
 def _checksum(path: Path) -> str:
-    if not path.stat().st_size:
-        return xxhash.xxh3_64_hexdigest(b"")
-    return xxhash.xxh3_64_hexdigest(np.memmap(path, np.uint8, "r").data)
+    return xxhash.xxh3_64_hexdigest(mapped(path))

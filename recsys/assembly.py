@@ -35,6 +35,7 @@ from recsys.filters import Filter
 from recsys.folding import Fold, describe_fold, load_fold, save_arrays
 from recsys.item_facts import ItemFacts
 from recsys.item_lists import ItemLists
+from recsys.mapping import load_mapped
 from recsys.masks import Mask
 from recsys.pipeline import Answer, Line, Recommender, Surface, unseen
 from recsys.ranking import Ranker
@@ -55,7 +56,7 @@ from recsys.settings import describe
 from recsys.sources.declared_interests import encoded
 from recsys.stores import ItemChange
 from recsys.users import History, Resolver, Users
-from recsys.vocabulary import Vocabulary, load_mapped
+from recsys.vocabulary import Vocabulary
 
 LoadIndex = Callable[[str, Path, Float32], VectorIndex]
 """(backend, folder, the vectors it was built from) → index."""

@@ -18,9 +18,9 @@ from pydantic import Field, ValidationError
 from recsys.arrays import Float32, Int64, unit
 from recsys.encoding import Description, Encoding, load_encoding, save_encoding
 from recsys.folding import Fold
+from recsys.mapping import load_mapped
 from recsys.sections import Section
 from recsys.settings import describe
-from recsys.vocabulary import load_mapped
 
 ITEMS = "items"
 """The space that users' vectors are multiplied with, as :meth:`recsys.folding.Fold.per_item` names it."""

@@ -22,8 +22,9 @@ from recsys.arrays import Float32, Float64, Int32, Int64
 from recsys.assembly import Engine
 from recsys.candidates import Candidates
 from recsys.errors import ReleaseDamaged, ReleaseError
+from recsys.mapping import load_mapped
 from recsys.retrieval import SIMILAR_INDEX, VectorIndex, check_queries
-from recsys.vocabulary import Vocabulary, load_mapped
+from recsys.vocabulary import Vocabulary
 
 BuildIndex = Callable[[Float32], VectorIndex]
 """Vectors, float32 (g, d) → an index over them, such as ``index.BACKENDS["exact"].build``."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from recsys.arrays import Float32, Float64, Int32
-from recsys.vocabulary import load_mapped
+from recsys.mapping import load_mapped
 
 
 @dataclass(frozen=True, slots=True, eq=False)

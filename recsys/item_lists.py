@@ -10,7 +10,7 @@ import numpy as np
 from recsys.arrays import Float32, Float64, Int32, Patched, patched
 from recsys.candidates import NONE
 from recsys.kernels import candidates as kernels
-from recsys.vocabulary import load_mapped
+from recsys.mapping import load_mapped
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,9 +18,10 @@ import numpy as np
 from recsys.arrays import Bool, Int32
 from recsys.durable import sync
 from recsys.errors import ReleaseError
+from recsys.mapping import load_mapped
 from recsys.releases import Release, ReleaseStore, checksum, replace_manifest
 from recsys.users import History
-from recsys.vocabulary import Vocabulary, load_mapped
+from recsys.vocabulary import Vocabulary
 
 VECTORS = "vectors"
 Spans = Sequence[tuple[int, int]]

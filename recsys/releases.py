@@ -33,6 +33,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from recsys.durable import replace_file, sync
 from recsys.errors import Busy, GateRefused, ReleaseDamaged, ReleaseError, ReleaseNotFound, ReleaseTooNew
+from recsys.mapping import reread
 from recsys.settings import describe
 
 SCHEMA = 3
@@ -207,14 +208,16 @@ class ReleaseStore:
         return self.get(release)
 
     def verify(self, release: str) -> Release:
-        """Read every file and compare its checksum; ReleaseDamaged names those that differ."""
+        """Read every file from the disk and compare its checksum; ReleaseDamaged names those that differ."""
         found = self.get(release)
         wrong = []
         for name, published in found.manifest.files.items():
             path = found.folder / name
             if not path.is_file():
                 wrong.append(f"{name} is missing")
-            elif checksum(path) != published:
+                continue
+            reread(path)
+            if checksum(path) != published:
                 wrong.append(f"{name} is not the file that was published")
         there = {path.relative_to(found.folder).as_posix() for path in found.folder.rglob("*") if path.is_file()}
         # Users that are being erased, or whose erasure a crash cut short, are never read.

@@ -15,9 +15,10 @@ from xxhash import xxh3_64_intdigest
 from recsys.arrays import Bool, Float32, Int32, Int64, UInt64
 from recsys.folding import Fold
 from recsys.kernels.vocabulary import places_of
+from recsys.mapping import load_mapped
 from recsys.retrieval import NO_TIMES, PERSONAL, RECENT, Query
 from recsys.stores import UserState
-from recsys.vocabulary import Vocabulary, load_mapped
+from recsys.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from recsys.interactions import Interactions

@@ -15,6 +15,7 @@ import xxhash
 
 from recsys.arrays import Int32, Int64, UInt8, UInt64, patched
 from recsys.kernels import vocabulary as kernels
+from recsys.mapping import load_mapped
 
 
 def keys_of(ids: Sequence[str]) -> UInt64:
@@ -167,12 +168,3 @@ class _Chained(Vocabulary):
 
     def arrays(self) -> dict[str, np.ndarray]:
         return Vocabulary.of(self).arrays()
-
-
-def load_mapped(path: Path) -> np.ndarray:
-    """A read-only memory map of a ``.npy`` file as a plain array; an empty array cannot be mapped and is read."""
-    try:
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except ValueError:
-        # mmap refuses a length of zero
-        return np.asarray(np.load(path, allow_pickle=False))

@@ -9,11 +9,11 @@ import pytest
 from index import load
 from recsys.assembly import assemble
 from recsys.errors import Busy, DataError, DataRefused, TrainingError
+from recsys.mapping import load_mapped
 from recsys.releases import ReleaseStore
 from recsys.retrieval import Query
 from recsys.sections import Gate
 from recsys.settings import load_settings
-from recsys.vocabulary import load_mapped
 from training.gate import judge
 from training.run import train
 

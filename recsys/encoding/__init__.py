@@ -17,10 +17,10 @@ from pydantic import ValidationError
 
 from recsys.arrays import Float32
 from recsys.errors import unknown_choice
+from recsys.mapping import load_mapped
 from recsys.sections import Section
 from recsys.settings import describe
 from recsys.tables import Table
-from recsys.vocabulary import load_mapped
 
 Description = Mapping[str, Any]
 """What is said of one item: text, lists of text, numbers, by name."""

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from recsys.arrays import Float32, Float64, Int32, Int64
 from recsys.errors import unknown_choice
+from recsys.mapping import load_mapped
 from recsys.sections import Section
 from recsys.settings import describe
 from recsys.tables import Table
-from recsys.vocabulary import load_mapped
 
 
 class Fold(Protocol):

@@ -38,11 +38,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from recsys.arrays import Int64, UInt64
 from recsys.durable import replace_file, sync
 from recsys.errors import Busy, EditionRefused, PlaylistError
+from recsys.mapping import load_mapped
 from recsys.playlists.plan import Plan, digest, part_name
 from recsys.playlists.weeks import Week
 from recsys.releases import checksum
 from recsys.settings import describe
-from recsys.vocabulary import Vocabulary, keys_of, load_mapped
+from recsys.vocabulary import Vocabulary, keys_of
 
 SCHEMA = 1
 ID = re.compile(r"(\d{4}-W\d{2})(?:\.(\d+))?")

@@ -19,6 +19,7 @@ from recsys.amending import Grow
 from recsys.arrays import Int32
 from recsys.assembly import LoadIndex
 from recsys.durable import replace_file, whole
+from recsys.mapping import load_mapped
 from recsys.playlists.editions import GROUP, EditionStore
 from recsys.playlists.lists import Maker
 from recsys.playlists.plan import (
@@ -39,7 +40,7 @@ from recsys.playlists.weeks import Week
 from recsys.releases import ReleaseStore
 from recsys.sections import State
 from recsys.stores import open_store
-from recsys.vocabulary import Vocabulary, load_mapped
+from recsys.vocabulary import Vocabulary
 
 BULK_MS = 30_000
 """How long the store may take for a batch: nobody waits for a page."""
