@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from fastapi import Request, Response
 from prometheus_client import Counter, Histogram
 from pydantic_core import to_json
+from starlette.types import Receive, Scope, Send
 
 from api.metrics import METRICS
 from api.writing import Impressions
@@ -43,8 +44,41 @@ def answer(
     content = content_of(engine, query, ranked, 0, surface, subject, degraded, explain=explain)
     # A list made without some part must not outlive the failure.
     keep = NEVER_KEPT if content["degraded"] else headers
-    headers = {**keep, "Server-Timing": timed(surface, ranked.seconds)}
-    return Response(to_json(content), headers=headers, media_type="application/json")
+    return Answered(content, [content], surface, ranked.seconds, keep)
+
+
+class Answered(Response):
+    """One list or several as JSON, with how long each stage took; they are counted once they were sent.
+
+    ``lists``: what of ``content`` is a list; ``seconds``: by stage; ``notes``: what else there is to do then.
+    """
+
+    media_type = "application/json"
+
+    def __init__(
+        self,
+        content: Mapping[str, Any],
+        lists: Sequence[Mapping[str, Any]],
+        surface: str,
+        seconds: Mapping[str, float],
+        headers: Mapping[str, str] = NEVER_KEPT,
+        notes: Sequence[Callable[[], None]] = (),
+    ) -> None:
+        took = ", ".join([f"{_token(stage)};dur={1000 * each:.3f}" for stage, each in seconds.items()])
+        super().__init__(to_json(content), headers={**headers, "Server-Timing": took})
+        self._lists, self._surface, self._seconds, self._notes = lists, surface, seconds, notes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it; then count, for which nobody has to wait."""
+        await super().__call__(scope, receive, send)
+        for stage, took in self._seconds.items():
+            _stage(self._surface, stage).observe(took)
+        for each in self._lists:
+            _level(self._surface, each["level"]).inc()
+            for part in each["degraded"]:
+                METRICS.degraded.labels(part).inc()
+        for note in self._notes:
+            note()
 
 
 def content_of(
@@ -67,9 +101,6 @@ def content_of(
     # Never the model's own: inner products would give the vectors away to whoever asks often enough.
     scores, sources = _scores(given, count), ranked.sources(place)
     parts = [*degraded, *ranked.degraded]
-    _level(surface, ranked.levels[place]).inc()
-    for part in parts:
-        METRICS.degraded.labels(part).inc()
     items: list[dict[str, Any]] = [
         {"item_id": ids[slot], "rank": given + slot + 1, "score": scores[slot], "sources": sources[slot]}
         for slot in range(count)
@@ -125,13 +156,6 @@ def note(impressions: Impressions, query: Query, ranked: Ranked, place: int, con
             drawn,
         )
     )
-
-
-def timed(surface: str, seconds: Mapping[str, float]) -> str:
-    """The stages of an answer as the Server-Timing header has them, in milliseconds; counted as well."""
-    for stage, took in seconds.items():
-        _stage(surface, stage).observe(took)
-    return ", ".join(f"{_token(stage)};dur={1000 * took:.3f}" for stage, took in seconds.items())
 
 
 @lru_cache(maxsize=256)

@@ -6,13 +6,13 @@ import secrets
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
-from pydantic_core import to_json
 
-from api.answers import NEVER_KEPT, answer, content_of, note, timed
+from api.answers import NEVER_KEPT, Answered, answer, content_of, note
 from api.cursors import LIFE, MOST, Cursor, CursorExpired, CursorInvalid
 from api.direct import Direct
 from api.lookup import engine_of, engine_with, impressions_of, key_of, states_of, surface_of
@@ -79,10 +79,9 @@ async def recommend(
     on = after.signed(key_of(request), user_id, surface) if there else None
     subject = {"user_id": user_id, "cursor": on, **wanted.said(), **told(engine, trace, 0)}
     content = content_of(engine, query, ranked, 0, surface, subject, degraded, explain=explain, given=len(at.given))
-    if trace is None:  # who looks into an answer was shown nothing
-        note(impressions_of(request), query, ranked, 0, content)
-    took = timed(surface, {"state": waited, **ranked.seconds})
-    return Response(to_json(content), headers={**NEVER_KEPT, "Server-Timing": took}, media_type="application/json")
+    # Who looks into an answer was shown nothing.
+    notes = [] if trace is not None else [partial(note, impressions_of(request), query, ranked, 0, content)]
+    return Answered(content, [content], surface, {"state": waited, **ranked.seconds}, notes=notes)
 
 
 @router.post(
@@ -121,16 +120,15 @@ async def recommend_posted(request: Request, body: RecommendRequest) -> Response
         wanted.asked(engine.resolver.known(user, state, now)) for user, state in zip(body.user_ids, states, strict=True)
     ]
     ranked = recommender.recommend(queries, body.k, watch=trace)
-    answers = []
+    answers, notes = [], []
     for place, query in enumerate(queries):
         subject = {"user_id": query.user, **wanted.said(), **told(engine, trace, place)}
         content = content_of(engine, query, ranked, place, body.surface, subject, degraded, explain=body.explain)
         if trace is None:
-            note(impressions_of(request), query, ranked, place, content)
+            notes.append(partial(note, impressions_of(request), query, ranked, place, content))
         answers.append(content)
     content = {"release": engine.id, "answers": answers, "request_id": secrets.token_hex(8)}
-    took = timed(body.surface, {"state": waited, **ranked.seconds})
-    return Response(to_json(content), headers={**NEVER_KEPT, "Server-Timing": took}, media_type="application/json")
+    return Answered(content, answers, body.surface, {"state": waited, **ranked.seconds}, notes=notes)
 
 
 def _weights(engine: Engine, history: list[HistoryEntry]) -> Float32:
