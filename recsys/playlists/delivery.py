@@ -56,7 +56,7 @@ class Shelf:
 
     async def get(self, edition: str, user: str) -> bytes | None:
         """What was put of a user's list; StoreError if the server does not answer in time."""
-        found = await self._server.soon(self._server.line.ask, (b"GET", key_of(edition, user)))
+        found = await self._server.ask((b"GET", key_of(edition, user)))
         return found if isinstance(found, bytes) else None
 
     async def put(self, edition: str, lists: Iterator[tuple[str, bytes]], seconds: int) -> int:

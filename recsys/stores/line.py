@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 import hiredis
@@ -31,21 +32,32 @@ ERRORS: dict[str, type[RedisError]] = {
 class Line:
     """Asks over a connection of the pool's kind that is made when it is first needed.
 
-    The library connects, with password, database and TLS; then the connection is this one's alone. It has no deadlines
-    of its own: who gives up waiting takes the connection down if nothing at all has come since they asked, as when the
-    other machine is gone.
+    The library connects, with password, database and TLS; then the connection is this one's alone. Who gives up waiting
+    takes it down if nothing at all has come since they asked, as when the other machine is gone. ``timeout``: seconds
+    that :meth:`ask` waits; for ever without.
     """
 
-    def __init__(self, pool: ConnectionPool) -> None:
-        self._pool, self._connecting = pool, asyncio.Lock()
+    def __init__(self, pool: ConnectionPool, timeout: float | None = None) -> None:
+        self._pool, self._timeout, self._connecting = pool, timeout, asyncio.Lock()
         self._wire: _Wire | None = None
 
     async def ask(self, command: Sequence[bytes]) -> Any:
-        """The answer to one command. The library's errors: of the connection, or of what the server refuses."""
-        return (await self.ask_all((command,)))[0]
+        """The answer to one command, within the time, connecting included; TimeoutError after it.
+
+        The library's errors: of the connection, or of what the server refuses.
+        """
+        if self._timeout is None:
+            return (await self.ask_all((command,)))[0]
+        end = asyncio.get_running_loop().time() + self._timeout
+        if (wire := self._wire) is not None and not wire.closed:
+            with suppress(RedisConnectionError):
+                # A timer for each question would take as long as asking: there is one for all that wait.
+                return (await wire.ask((command,), end))[0]
+        async with asyncio.timeout_at(end):
+            return (await (await self._connected()).ask((command,)))[0]
 
     async def ask_all(self, commands: Sequence[Sequence[bytes]], *, again: bool = True) -> list[Any]:
-        """The answers to commands that are sent at once, 1 to :data:`MOST`; errors as of :meth:`ask`.
+        """The answers to commands that are sent at once, 1 to :data:`MOST`, whenever they come; errors of :meth:`ask`.
 
         ``again``: whether they are asked once more if the connection is lost meanwhile: not what must be done once.
         """
@@ -84,25 +96,34 @@ class _Wire(asyncio.Protocol):
         # Errors are results too: nobody is left to hear of those behind the first.
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._heard, self.closed = 0, False
+        # Until when somebody waits, in the order in which they asked, and what had been heard then.
+        self._ends: deque[tuple[float, asyncio.Future[Any], int]] = deque()
+        self._watch: asyncio.TimerHandle | None = None
         # What the library reads with makes a task wait for each answer; a protocol is told of it.
         library: Any = connection
         self._writer, library._writer, library._reader = library._writer, None, None  # noqa: SLF001
         self._transport: asyncio.Transport = self._writer.transport
         self._transport.set_protocol(self)
 
-    async def ask(self, commands: Sequence[Sequence[bytes]]) -> list[Any]:
-        """The answers to commands, which come in their order; the first error among them is raised."""
+    async def ask(self, commands: Sequence[Sequence[bytes]], end: float | None = None) -> list[Any]:
+        """The answers to commands, which come in their order; the first error among them is raised.
+
+        ``end``: when TimeoutError is, by the clock of the loop; who asks later waits longer.
+        """
         if self.closed or len(self._waiting) + len(commands) > MOST:
             raise RedisConnectionError("the connection is closed" if self.closed else "too many wait for an answer")
         loop, heard = asyncio.get_running_loop(), self._heard
         answers = [loop.create_future() for _ in commands]
         self._waiting.extend(answers)
         self._transport.write(b"".join([hiredis.pack_command(cast("Any", tuple(command))) for command in commands]))
+        if end is not None:
+            self._ends.append((end, answers[-1], heard))
+            if self._watch is None:
+                self._watch = loop.call_at(end, self._look)
         try:
             await answers[-1]
         except asyncio.CancelledError:
-            if self._heard == heard:
-                self._close(RedisConnectionError("nothing came over the connection for too long"))
+            self._given_up(heard)
             raise
         found = [answer.result() for answer in answers]
         for each in found:
@@ -132,6 +153,24 @@ class _Wire(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Tell those who wait."""
         self._close(RedisConnectionError("the server closed the connection" if error is None else str(error)))
+
+    def _look(self) -> None:
+        """Tell those whose time is over, and come again when the next one's is."""
+        loop, self._watch = asyncio.get_running_loop(), None
+        while self._ends:
+            end, answer, heard = self._ends[0]
+            if not answer.done():
+                if end > loop.time():
+                    self._watch = loop.call_at(end, self._look)
+                    return
+                answer.set_exception(TimeoutError())
+                self._given_up(heard)
+            self._ends.popleft()
+
+    def _given_up(self, heard: int) -> None:
+        """Somebody waits no longer who asked when so much had been heard."""
+        if self._heard == heard:
+            self._close(RedisConnectionError("nothing came over the connection for too long"))
 
     def _close(self, error: RedisError) -> None:
         self.closed = True

@@ -58,7 +58,7 @@ class RedisStore(RedisItems):
         if not users:
             return []
         keys = _keys(users, release, shown=shown)
-        stored = self._checked(await self._server.soon(self._server.line.ask, (b"MGET", *keys)), len(users), len(keys))
+        stored = self._checked(await self._server.ask((b"MGET", *keys)), len(users), len(keys))
         return [codec.decode(user, *values) for user, values in zip(users, stored, strict=True)]
 
     async def load(self, users: Sequence[str], release: str) -> list[Stored]:

@@ -87,7 +87,7 @@ class RedisItems:
     async def item_changes(self, since: str = "") -> ItemChanges:
         """What changed after a mark; one GET where nothing did."""
         mark_key, changes_key, order_key, _ = ITEM_KEYS
-        stored = await self._server.soon(self._server.client.get, mark_key)
+        stored = await self._server.ask((b"GET", mark_key.encode()))
         mark = "" if stored is None else str(stored, "ascii", "replace")
         if mark == since:
             return ItemChanges(mark, (), whole=not mark)

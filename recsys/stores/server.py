@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -72,17 +72,19 @@ class Server:
 
     def __init__(self, client: Redis, address: str, timeout: float, breaker: Breaker) -> None:
         self.client, self.address, self.timeout, self._breaker = client, address, timeout, breaker
-        self.line = Line(client.connection_pool)
+        self.line = Line(client.connection_pool, timeout)
 
-    async def soon(self, command: Callable[[Any], Any], argument: Any) -> Any:
-        """What the server answers to what a request waits for; not asked while it rests."""
+    async def ask(self, command: Sequence[bytes]) -> Any:
+        """What the server answers to a command that a request waits for; not asked while it rests."""
         if not self._breaker.allows():
             raise StoreError(f"{self.address} did not answer a moment ago and is given {REST:g} s to come back")
         try:
-            stored = await self.answer(command(argument), self.timeout)
-        except UnreachableError:
-            self._breaker.failed()
-            raise
+            stored = await self.line.ask(command)
+        except (OSError, RedisError) as error:
+            meant = self._meant(error, self.timeout)
+            if isinstance(meant, UnreachableError):
+                self._breaker.failed()
+            raise meant from error
         self._breaker.succeeded()
         return stored
 
@@ -91,23 +93,27 @@ class Server:
         try:
             async with asyncio.timeout(timeout):
                 return await command
-        except TimeoutError as error:
-            raise UnreachableError(
+        except (OSError, RedisError) as error:
+            raise self._meant(error, timeout) from error
+
+    def _meant(self, error: OSError | RedisError, timeout: float) -> StoreError:
+        """What went wrong, and what to do about it."""
+        if isinstance(error, TimeoutError):
+            return UnreachableError(
                 f"{self.address} did not answer within {1000 * timeout:g} ms: see that the server is not overloaded,"
                 " or raise state.timeout_ms"
-            ) from error
-        except (RedisConnectionError, OSError) as error:
-            raise UnreachableError(
+            )
+        if isinstance(error, RedisConnectionError | OSError):
+            return UnreachableError(
                 f"{self.address} cannot be reached ({error}): start the server, or correct state.url"
-            ) from error
-        except OutOfMemoryError as error:
-            raise StoreError(
+            )
+        if isinstance(error, OutOfMemoryError):
+            return StoreError(
                 f"{self.address} has no room: give it more memory (maxmemory), or take old releases or other keys out"
-            ) from error
-        except RedisError as error:
-            raise StoreError(
-                f"{self.address} refused ({str(error)[:200]!r}): see the server's log and the rights of its user"
-            ) from error
+            )
+        return StoreError(
+            f"{self.address} refused ({str(error)[:200]!r}): see the server's log and the rights of its user"
+        )
 
 
 class UnreachableError(StoreError):
