@@ -20,6 +20,8 @@ from recsys.retrieval import check_vectors
 FILE = "graph.voyager"
 SHORT = 0.01
 """A query none of whose values is larger may be short."""
+FEW = 10_000
+"""Items below which one thread grows the graph, the same each time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,10 +60,10 @@ class VoyagerHnsw(Searcher):
         squares = np.einsum("nd,nd->n", vectors, vectors)
         longest = math.sqrt(squares.max(initial=0.0)) or 1.0
         order = np.argsort(-squares, kind="stable")
-        # The longest alone, so that every thread measures against it.
+        # The longest alone, so that every thread measures against it. Threads also lose a link now and then.
         for rows in (order[:1], order[1:]):
             if len(rows):
-                graph.add_items(vectors[rows] / np.float32(longest), ids=rows)
+                graph.add_items(vectors[rows] / np.float32(longest), ids=rows, num_threads=1 if len(rows) < FEW else -1)
         return cls(vectors, graph, longest, search_width)
 
     def at(self, search_width: int) -> VoyagerHnsw:
