@@ -22,6 +22,7 @@ from uvicorn.supervisors import Multiprocess
 
 import index
 from api.beside import SWITCH_SECONDS, applying
+from api.wire import Whole
 from index.growing import Growing
 from recsys.errors import SettingsError
 from recsys.logs import open_log
@@ -81,6 +82,7 @@ def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
             log_level="warning",
             access_log=False,
             server_header=False,
+            http=Whole,
             timeout_graceful_shutdown=5,
         )
         host, port = bound.getsockname()[:2]

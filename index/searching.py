@@ -119,7 +119,7 @@ class Searcher(ABC):
         else:
             inside = allowed if plan.name == "inside" else None
             rows, scores = self.find(queries, best, plan.selectivity**-0.5, inside)
-        if rows[:, -1].min() < 0:
+        if np.count_nonzero(rows[:, -1] < 0):
             rows, scores = self._complete(queries, rows, scores, allowed)
         return rows, scores
 

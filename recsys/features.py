@@ -206,7 +206,7 @@ def affinity(asked: Asked, _: str) -> Float32:
     near, rows = at_hand(items, asked.rows)
     said = products(near, rows, users)
     for line, query in enumerate(asked.queries):
-        if query.vector is None or not query.vector.any():
+        if query.vector is None or not np.count_nonzero(query.vector):
             said[line] = np.nan
     return said
 

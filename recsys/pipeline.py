@@ -191,7 +191,7 @@ class Recommender:
         watch.went("cut", "k", f"No more than the best {k} are asked for.", (listed,), found)
         levels = self._levels(queries, found)
         for rung, source in self.ladder.items():
-            if found.filled.all():
+            if not np.count_nonzero(found.rows < 0):
                 break
             proposal = self._ask(rung, source, queries, self._depth(queries, k), failed)
             watch.went("rung", rung, source, (), proposal, rung)

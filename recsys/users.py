@@ -228,7 +228,7 @@ class Resolver:
 
     def _taken_alone(self, base: History, state: UserState | None) -> tuple[History, Bool]:
         """The same of one user, whose items are told apart by their keys: what is known already is not looked for."""
-        if state is None or not (new := self._is_new(base, state.recent, state.times)).any():
+        if state is None or not np.count_nonzero(new := self._is_new(base, state.recent, state.times)):
             return base, np.zeros(1, bool)
         items, weights, times = self.items.rows_of_keys(state.recent[new]), state.weights[new], state.times[new]
         known = items >= 0
@@ -238,7 +238,7 @@ class Resolver:
         """Which events of one user are not known yet, before their items are looked for in the whole catalogue."""
         at = places_of(keys, self.items.row_keys[taken.rows])
         new: Bool = at < 0
-        if not new.any():
+        if not np.count_nonzero(new):
             return times > taken.times[at]
         new[~new] = times[~new] > taken.times[at[~new]]
         return new

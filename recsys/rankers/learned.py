@@ -52,7 +52,7 @@ class LearnedOrder:
             block = slice(start, start + CHUNK)
             filled = head.filled[block]
             rows = features_of(self.ranker.features, queries[block], head.part(block), self.parts)
-            if filled.all():
+            if np.count_nonzero(filled) == filled.size:
                 scores[block] = self.ranker.score(rows.reshape(-1, rows.shape[2])).reshape(filled.shape)
             else:
                 scores[block][filled] = self.ranker.score(rows[filled])

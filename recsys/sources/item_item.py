@@ -55,7 +55,7 @@ class ItemItem:
         scores = np.full(rows.shape, np.nan, np.float32)
         if self._sparse:
             for line, query in enumerate(queries):
-                if (query.weights > 0).any():
+                if np.count_nonzero(query.weights > 0):
                     scores[line] = np.where(rows[line] >= 0, self._of(query, rows[line]), np.float32(np.nan))
             return scores
         for start, part in self._blocks(queries):

@@ -80,7 +80,9 @@ def scored(items: Float32, asking: list[int], vectors: Float32, rows: Int32) -> 
 
 def _asking(queries: Sequence[Query]) -> tuple[list[int], Float32]:
     """The places of the queries that have a vector, and the vectors, float32 (asking, d)."""
-    asking = [(place, q.vector) for place, q in enumerate(queries) if q.vector is not None and q.vector.any()]
+    asking = [
+        (place, q.vector) for place, q in enumerate(queries) if q.vector is not None and np.count_nonzero(q.vector)
+    ]
     if not asking:
         return [], np.zeros((0, 0), np.float32)
     if len(asking) == 1:

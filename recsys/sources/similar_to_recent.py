@@ -73,7 +73,7 @@ class SimilarToRecent:
         if len(queries) == 1:
             vectors = self.vectors[last[0]]
             # Few vectors begin with a zero, so one number of each says of most of them that they are none.
-            if not vectors[:, :1].all():
+            if np.count_nonzero(vectors[:, 0]) < len(vectors):
                 vectors = vectors[vectors.any(axis=1)]
             return np.zeros(len(vectors), np.int32), vectors
         lines = np.repeat(np.arange(len(queries), dtype=np.int32), [len(rows) for rows in last])

@@ -86,7 +86,7 @@ class UserState:
     def dismissed(self) -> UInt64:
         """The items whose last event dismissed them, uint64 (m,)."""
         before = self.seen[self.dropped]
-        if not (self.weights < 0).any():
+        if not np.count_nonzero(self.weights < 0):
             return before
         # The first place of an item is that of its last event.
         items, first = np.unique(self.recent, return_index=True)
