@@ -207,8 +207,11 @@ class ReleaseStore:
             raise ReleaseNotFound(f"no release is promoted in {self.folder}: run `recsys train` first")
         return self.get(release)
 
-    def verify(self, release: str) -> Release:
-        """Read every file from the disk and compare its checksum; ReleaseDamaged names those that differ."""
+    def verify(self, release: str, *, anew: bool = False) -> Release:
+        """Read every file and compare its checksum; ReleaseDamaged names those that differ.
+
+        ``anew``: from the disk, whatever is in memory of it, so that those who serve find it in large pages.
+        """
         found = self.get(release)
         wrong = []
         for name, published in found.manifest.files.items():
@@ -216,7 +219,8 @@ class ReleaseStore:
             if not path.is_file():
                 wrong.append(f"{name} is missing")
                 continue
-            reread(path)
+            if anew:
+                reread(path)
             if checksum(path) != published:
                 wrong.append(f"{name} is not the file that was published")
         there = {path.relative_to(found.folder).as_posix() for path in found.folder.rglob("*") if path.is_file()}
@@ -234,7 +238,7 @@ class ReleaseStore:
 
         GateRefused if the gate held something against it and it was not forced.
         """
-        found = self.verify(release)
+        found = self.verify(release, anew=True)
         gate = found.manifest.gate
         if not (gate.passed or gate.forced or force):
             raise GateRefused(
