@@ -177,7 +177,7 @@ class BodyLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read and count, then pass on."""
         headers = dict(scope.get("headers", ()))
-        if scope["type"] != "http" or not {b"content-length", b"transfer-encoding"} & headers.keys():
+        if scope["type"] != "http" or not (b"content-length" in headers or b"transfer-encoding" in headers):
             await self._app(scope, receive, send)
             return
         body = bytearray()

@@ -20,6 +20,7 @@ BENCHMARKS: Table[Callable[[], dict[str, Any]]] = Table(
         "content": "benchmarks.content_speed:measure",
         "evaluation": "benchmarks.evaluation:measure",
         "loop": "benchmarks.loop:measure",
+        "pages": "benchmarks.pages:measure",
         "ranker": "benchmarks.ranker:measure",
     },
     extra="train",

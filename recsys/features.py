@@ -37,6 +37,8 @@ class Asked:
     def __init__(self, queries: Sequence[Query], candidates: Candidates, parts: Parts) -> None:
         self.queries, self.candidates, self.parts = queries, candidates, parts
         self.rows = np.ascontiguousarray(candidates.rows)
+        self._cosines: dict[str, Float32] = {}
+        self._items: dict[str, Float32] = {}
 
     @cached_property
     def facts(self) -> ItemFacts:
@@ -69,19 +71,11 @@ class Asked:
             self._cosines[space] = kernels.cosines(vectors, rows, recent, _WINDOWS)
         return self._cosines[space]
 
-    @cached_property
-    def _cosines(self) -> dict[str, Float32]:
-        return {}
-
     def item(self, name: str) -> Float32:
         """What facts of this name, float32 (items,), say of each candidate: float32 (q, n), nan where they do not."""
         if name not in self._items:
             self._items[name] = kernels.looked_up(getattr(self.facts, name), self.rows)
         return self._items[name]
-
-    @cached_property
-    def _items(self) -> dict[str, Float32]:
-        return {}
 
     def by_user(self, values: Sequence[float] | Float64) -> Float32:
         """One value a query, the same in all of its slots: float32 (q, n)."""
