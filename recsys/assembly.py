@@ -307,30 +307,6 @@ def card_of(
     return ModelCard(fold=described, lists=tuple(lists), recent_items=recent_items, kinds=dict(kinds))
 
 
-def home_surface(learned: Surface, content: Content | None, strangers: Sequence[Line] = ()) -> Surface:
-    """What was learned to be served; where that says nothing, content does, then ``strangers``, then popularity.
-
-    A model that has the same list for everybody is left as it is: that list is its ladder.
-    """
-    about = () if content is None else (Line(name="content-nearest"), Line(name="declared-interests"))
-    return learned.model_copy(update={"ladder": (*about, *(strangers if learned.sources else ()), *learned.ladder)})
-
-
-def similar_surface(fold: Fold | None, lists: Mapping[str, ItemLists], content: Content | None = None) -> Surface:
-    """Items like one item: by the angle between vectors, else by the first item lists, else what is popular.
-
-    With content, neighbours by content too, which count the more the fewer took the items of a pair.
-    """
-    learned: tuple[Line, ...] = ()
-    if fold is not None:
-        learned = (Line(name="nearest", index=SIMILAR_INDEX),)
-    elif lists:
-        learned = (Line(name="item-item", lists=next(iter(lists))),)
-    if content is None:
-        return unseen(*learned)
-    return unseen(*learned, Line(name="content-nearest"), fusion=Line(name="by-takers", kappa=content.kappa))
-
-
 def settled(release: Release, changes: Sequence[ItemChange]) -> list[ItemChange]:
     """The changes that make no difference to a release: it knows the item by that very description.
 

@@ -291,6 +291,36 @@ def test_a_connection_over_which_nothing_comes_any_more_is_replaced():
     assert connections == 2
 
 
+def test_each_of_those_who_wait_is_told_in_their_time_also_behind_one_who_was_answered():
+    async def accepted(reader, writer):
+        """Answer those who ask first, nobody else."""
+        while said := await reader.read(1000):
+            writer.write(b"+PONG\r\n" * said.count(b"FIRST"))
+        writer.close()
+
+    async def story():
+        server = await asyncio.start_server(accepted, "127.0.0.1", 0)
+        url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with server, connection.client(url, "state.url") as client:
+            line = Line(client.connection_pool, 0.2)
+            await line.ask((b"FIRST",))
+            assert await line.ask((b"FIRST",)) == b"PONG"
+            await asyncio.sleep(0.1)
+            second = asyncio.create_task(line.ask((b"SECOND",)))
+            await asyncio.sleep(0.15)
+            assert not second.done(), "the watch that was set for the first is not the second's"
+            third = asyncio.create_task(line.ask((b"SECOND",)))
+            with pytest.raises(TimeoutError):
+                await second
+            # Nothing came at all since, so the connection is given up, and who waits asks over another one.
+            with pytest.raises(TimeoutError):
+                await third
+            assert await line.ask((b"FIRST",)) == b"PONG"
+            line.close()
+
+    asyncio.run(asyncio.wait_for(story(), 10))
+
+
 async def rested(store):
     """Ask once the breaker lets one through again."""
     await asyncio.sleep(0.3)

@@ -9,7 +9,7 @@ import numpy as np
 
 from index import report as indexes
 from recsys.arrays import Float32, unit
-from recsys.assembly import HOME, SIMILAR, Engine, card_of, home_surface, similar_surface
+from recsys.assembly import HOME, SIMILAR, Engine, card_of
 from recsys.catalogue import Catalogue
 from recsys.content import Content
 from recsys.errors import TrainingError
@@ -23,7 +23,7 @@ from training.models import Learned, Model
 from training.models.popular import popularity_of
 from training.progress import Watcher
 from training.strangers import rungs_of
-from training.surfaces import surfaces_of
+from training.surfaces import home_surface, similar_surface, surfaces_of
 
 ASK_FOR_CONTENT = frozenset({"content-nearest", "declared-interests", "content-outlier"})
 """Sources and steps that a release without content cannot have."""

@@ -1,10 +1,10 @@
-"""``[surfaces.NAME]`` of the settings as the surfaces of a release, and what is wrong with them before it is made."""
+"""Surfaces of a release: those that every one has, and ``[surfaces.NAME]`` of the settings, checked before it is made."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,15 @@ from pydantic import ValidationError
 
 from recsys.attributes import Attributes
 from recsys.catalogue import Catalogue
+from recsys.content import Content
 from recsys.errors import SettingsError, unknown_choice
+from recsys.folding import Fold
 from recsys.fusions import FUSIONS
-from recsys.pipeline import Line, Surface
+from recsys.item_lists import ItemLists
+from recsys.pipeline import Line, Surface, unseen
 from recsys.rankers import RANKERS
 from recsys.recency import Recency
-from recsys.retrieval import NO_ROWS, NO_TIMES, Parts
+from recsys.retrieval import NO_ROWS, NO_TIMES, SIMILAR_INDEX, Parts
 from recsys.settings import describe
 from recsys.sources import SOURCES
 from recsys.steps import STEPS
@@ -35,6 +38,30 @@ TABLES: Mapping[str, Table[Any]] = {
 GIVEN = frozenset({"parts", "sources"})
 """What builders get from the pipeline and not from a line."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+def home_surface(learned: Surface, content: Content | None, strangers: Sequence[Line] = ()) -> Surface:
+    """What was learned to be served; where that says nothing, content does, then ``strangers``, then popularity.
+
+    A model that has the same list for everybody is left as it is: that list is its ladder.
+    """
+    about = () if content is None else (Line(name="content-nearest"), Line(name="declared-interests"))
+    return learned.model_copy(update={"ladder": (*about, *(strangers if learned.sources else ()), *learned.ladder)})
+
+
+def similar_surface(fold: Fold | None, lists: Mapping[str, ItemLists], content: Content | None = None) -> Surface:
+    """Items like one item: by the angle between vectors, else by the first item lists, else what is popular.
+
+    With content, neighbours by content too, which count the more the fewer took the items of a pair.
+    """
+    learned: tuple[Line, ...] = ()
+    if fold is not None:
+        learned = (Line(name="nearest", index=SIMILAR_INDEX),)
+    elif lists:
+        learned = (Line(name="item-item", lists=next(iter(lists))),)
+    if content is None:
+        return unseen(*learned)
+    return unseen(*learned, Line(name="content-nearest"), fusion=Line(name="by-takers", kappa=content.kappa))
 
 
 def surface_of(name: str, given: Mapping[str, Any], base: Surface) -> Surface:

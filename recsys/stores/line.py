@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, cast
 
 import hiredis
@@ -46,29 +45,26 @@ class Line:
 
         The library's errors: of the connection, or of what the server refuses.
         """
-        if self._timeout is None:
-            return (await self.ask_all((command,)))[0]
-        end = asyncio.get_running_loop().time() + self._timeout
-        if (wire := self._wire) is not None and not wire.closed:
-            with suppress(RedisConnectionError):
-                # A timer for each question would take as long as asking: there is one for all that wait.
-                return (await wire.ask((command,), end))[0]
-        async with asyncio.timeout_at(end):
-            return (await (await self._connected()).ask((command,)))[0]
+        end = None if self._timeout is None else asyncio.get_running_loop().time() + self._timeout
+        return (await self.ask_all((command,), end=end))[0]
 
-    async def ask_all(self, commands: Sequence[Sequence[bytes]], *, again: bool = True) -> list[Any]:
-        """The answers to commands that are sent at once, 1 to :data:`MOST`, whenever they come; errors of :meth:`ask`.
+    async def ask_all(
+        self, commands: Sequence[Sequence[bytes]], *, again: bool = True, end: float | None = None
+    ) -> list[Any]:
+        """The answers to commands that are sent at once, 1 to :data:`MOST`; errors as of :meth:`ask`.
 
         ``again``: whether they are asked once more if the connection is lost meanwhile: not what must be done once.
+        ``end``: until when, by the clock of the loop; for ever without.
         """
         if (wire := self._wire) is not None and not wire.closed:
             try:
-                return await wire.ask(commands)
+                return await wire.ask(commands, end)
             except RedisConnectionError:
                 if not again:
                     raise
                 # it has been closed since its last use, perhaps
-        return await (await self._connected()).ask(commands)
+        async with asyncio.timeout_at(end):
+            return await (await self._connected()).ask(commands)
 
     def close(self) -> None:
         """Hang up."""
@@ -96,7 +92,8 @@ class _Wire(asyncio.Protocol):
         # Errors are results too: nobody is left to hear of those behind the first.
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._heard, self.closed = 0, False
-        # Until when somebody waits, in the order in which they asked, and what had been heard then.
+        # Until when somebody waits, in the order in which they asked, and what had been heard then: one watch over all,
+        # for a timer of each one's own takes 11 µs of a request.
         self._ends: deque[tuple[float, asyncio.Future[Any], int]] = deque()
         self._watch: asyncio.TimerHandle | None = None
         # What the library reads with makes a task wait for each answer; a protocol is told of it.
