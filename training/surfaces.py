@@ -1,4 +1,4 @@
-"""Surfaces of a release: those that every one has, and ``[surfaces.NAME]`` of the settings, checked before it is made."""
+"""Surfaces of a release: those that every one has, and ``[surfaces.NAME]`` of the settings, checked before that."""
 
 from __future__ import annotations
 
