@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 COLOUR = "#3b82d6"
 
@@ -24,7 +24,10 @@ def draw(times: Sequence[float], document: Mapping[str, Any], path: Path) -> Non
     tail.set(
         xscale="log", yscale="log", xlabel="ms from when the request was to leave", ylabel="requests that took longer"
     )
-    tail.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    tail.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
+    tail.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    tail.xaxis.set_major_formatter(FuncFormatter(lambda ms, _: f"{ms:g}"))
+    tail.xaxis.set_minor_formatter(NullFormatter())
     tail.set_title(f"{document['dataset']}: {document['open_loop']['rate']:g} requests a second")
     names, values = list(document["stages_ms"]), list(document["stages_ms"].values())
     stages.barh(names[::-1], values[::-1], color=COLOUR)
