@@ -23,7 +23,7 @@ WARM_UP = 200
 """Requests sent before anything is timed."""
 TIMEOUT = 5.0
 EARLY = 0.0005
-"""Seconds before a request is to leave when its sender wakes up: sleep ends 0.3 ms late, which is no server's doing."""
+"""Seconds before a request is to leave when the clock says so: sleep ends 0.3 ms late, which is no server's doing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +45,30 @@ async def open_loop(session: aiohttp.ClientSession, paths: list[str], rate: floa
 
     async def ask(path: str, moment: float) -> None:
         nonlocal errors
+        # What the clock may be late by is waited for by looking at the time over and over, and no longer, since who
+        # answers needs the processors.
+        while time.perf_counter() < moment:  # noqa: ASYNC110  a moment sets no event
+            await asyncio.sleep(0)
         good = await _asked(session, path)
         times.append(time.perf_counter() - moment)
         errors += not good
 
-    asking = []
-    for place, moment in enumerate(moments.tolist()):
-        # The clock of the event loop counts milliseconds, a thread's sleep is ten times finer. What that may be late by
-        # is waited for by looking at the clock over and over, and no longer, since who answers needs the processors.
-        if (left := moment - time.perf_counter() - EARLY) > 0:
-            await asyncio.to_thread(time.sleep, left)
-        while time.perf_counter() < moment:  # noqa: ASYNC110  a moment sets no event
-            await asyncio.sleep(0)
-        asking.append(asyncio.create_task(ask(paths[place % len(paths)], moment)))
+    loop, asking, over = asyncio.get_running_loop(), list[asyncio.Task[None]](), asyncio.Event()
+
+    def leave(path: str, moment: float) -> None:
+        asking.append(loop.create_task(ask(path, moment)))
+        if len(asking) == len(moments):
+            over.set()
+
+    def clock() -> None:
+        # The event loop counts milliseconds, a thread's sleep is ten times finer. It is one thread from first to last:
+        # to hand each moment to one costs as much as the request, and just when that is to leave.
+        for place, moment in enumerate(moments.tolist()):
+            if (left := moment - time.perf_counter() - EARLY) > 0:
+                time.sleep(left)
+            loop.call_soon_threadsafe(leave, paths[place % len(paths)], moment)
+
+    await asyncio.gather(asyncio.to_thread(clock), over.wait())
     await asyncio.gather(*asking)
     return Seen(times, errors, time.perf_counter() - float(moments[0]))
 
