@@ -22,10 +22,13 @@ from pydantic_core import to_json
 from threadpoolctl import threadpool_limits
 
 import index
+from index.remembering import Remembering
+from recsys.arrays import Float32, Int32
 from recsys.assembly import HOME, Engine, assemble
+from recsys.candidates import Candidates
 from recsys.features import features_of
 from recsys.releases import ReleaseStore
-from recsys.retrieval import SIMILAR_INDEX
+from recsys.retrieval import SIMILAR_INDEX, SearchIndex
 from recsys.sections import State
 from recsys.settings import load_settings
 from recsys.stores import open_store
@@ -59,22 +62,29 @@ def _searches(engine: Engine, rows: np.ndarray) -> dict[str, float]:
     found = {}
     surface = engine.recommenders[HOME]
     depth = max(20, surface.fusion.pool if len(surface.sources) > 1 else 0)
-    seen = int(np.median(np.diff(engine.users.history.indptr)))
+    wanted = depth + int(np.median(np.diff(engine.users.history.indptr)))
     starts = engine.users.history.indptr[rows]
     for line in engine.surfaces[HOME].sources:
         options = line.model_extra or {}
-        name, wanted = options.get("index"), depth + seen
-        if line.name == "nearest" and name and engine.users.vectors is not None:
-            vectors = engine.users.vectors[rows][:, None]
+        if line.name == "nearest" and "index" in options and engine.users.vectors is not None:
+            index, asking = engine.indexes[options["index"]], engine.users.vectors[rows][:, None]
+            search = partial(index.search, k=wanted)
         elif line.name == "similar-to-recent" and engine.directions is not None:
-            name, last = SIMILAR_INDEX, int(options.get("last", 5))
-            wanted = int(options.get("each", 0)) or wanted
-            vectors = engine.directions[np.array([engine.users.history.rows[start : start + last] for start in starts])]
+            index, each = engine.indexes[SIMILAR_INDEX], int(options.get("each", 0)) or wanted
+            asking = np.array(
+                [engine.users.history.rows[start : start + int(options.get("last", 5))] for start in starts]
+            )
+            search = partial(_near, index, engine.directions, each)
         else:
             continue
-        search = partial(engine.indexes[name].search, k=wanted)
-        found[f"search_{line.called}"] = _median(search, vectors)
+        found[f"search_{line.called}"] = _median(search, asking)
     return found
+
+
+def _near(index: SearchIndex, directions: Float32, k: int, rows: Int32) -> Candidates:
+    """What is nearest to items, as the source finds it."""
+    known = index.remembered(rows, k) if isinstance(index, Remembering) else None
+    return index.search(directions[rows], k) if known is None else known
 
 
 def _trees(engine: Engine, rows: np.ndarray) -> dict[str, float]:

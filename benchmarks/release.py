@@ -42,6 +42,8 @@ SEARCHED: Mapping[str, dict[str, int]] = {
     SIMILAR_INDEX: {"probes": 16, "refine": 2},
 }
 """What `auto` finds for a million of these items, whose finding takes minutes."""
+REMEMBERED = 100
+"""Neighbours that each item is asked for, found beforehand."""
 KINDS, LIKED = 1000, 3
 """Kinds of items, and how many of them a user likes."""
 BLOCK = 50_000
@@ -66,7 +68,7 @@ def publish(folder: Path, *, dataset: str | None, items: int, users: int) -> lis
 HOME_SURFACE = Surface(
     sources=(
         Line(name="nearest", index=ITEMS_INDEX),
-        Line(name="similar-to-recent", last=3, each=100),
+        Line(name="similar-to-recent", last=3, each=REMEMBERED),
         Line(name="item-item", lists="together"),
     ),
     filters=(Line(name="seen"),),
@@ -89,9 +91,12 @@ def _synthetic(settings: Settings, items: int, users: int) -> list[str]:
     folded = fold_all(history, fold)
     built, reports = {}, {}
     recent = directions[history.rows[history.indptr[:-1]]]
-    for name, over, queries in ((ITEMS_INDEX, vectors, folded), (SIMILAR_INDEX, directions, recent)):
+    for name, over, queries, remembered in (
+        (ITEMS_INDEX, vectors, folded, 0),
+        (SIMILAR_INDEX, directions, recent, REMEMBERED),
+    ):
         backend, options = ("faiss-ivf", SEARCHED[name]) if items > EXACT else ("exact", {})
-        built[name], told = indexes.build(over, queries, rng=rng, backend=backend, **options)
+        built[name], told = indexes.build(over, queries, rng=rng, backend=backend, remembered=remembered, **options)
         reports[name] = told.as_dict()
     lists = {"together": _lists(items, rng)}
     release = ReleaseStore(settings.releases.folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+from index.remembering import recalled
 from recsys.arrays import Float32
 from recsys.retrieval import VectorIndex
 from recsys.tables import Table
@@ -18,7 +19,7 @@ class Backend(Protocol):
         ...
 
     def load(self, folder: Path, vectors: Float32) -> VectorIndex:
-        """Open what ``save`` wrote."""
+        """Open what ``save`` wrote; ``vectors`` are the mapped item vectors that it was built from."""
         ...
 
 
@@ -45,4 +46,4 @@ def load(backend: str, folder: Path, vectors: Float32) -> VectorIndex:
         from index.check import survive  # noqa: PLC0415  it reads the table above
 
         survive(backend, folder, (vectors.shape[0], vectors.shape[1]))
-    return BACKENDS[backend].load(folder, vectors)
+    return recalled(BACKENDS[backend].load(folder, vectors), folder, vectors)

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from index.exact import Exact
+from index.remembering import Remembering
 from recsys.arrays import Float32, Int32, patched
 from recsys.candidates import NONE, Candidates, beside
 from recsys.masks import Mask
@@ -96,11 +97,32 @@ class Growing:
             found = found.keep(inside.holds(found.rows)).top(k)
         else:
             found = self.built.search(queries, k)
-        if not len(self.rows):
-            return found
+        return self._with_late(found, queries, k) if len(self.rows) else found
+
+    def remembered(self, rows: Int32, k: int) -> Candidates | None:
+        """What the built index remembers of its items, with what came since and without what went.
+
+        None where it remembers nothing, and for items that came or got another vector since.
+        """
+        known = self._remembering
+        if known is None or (len(self.rows) and np.isin(rows, self.rows).any()):
+            return None
+        found = known.remembered(rows, k)
+        if found is None:
+            return None
+        inside = self._inside
+        if inside.count < inside.items:
+            found = found.keep(inside.holds(found.rows)).top(k)
+        return self._with_late(found, known.vectors[rows], k) if len(self.rows) else found
+
+    def _with_late(self, found: Candidates, queries: Float32, k: int) -> Candidates:
         late = self.side.search(queries, k, self._beside)
         late = Candidates(np.where(late.rows >= 0, self.rows[np.maximum(late.rows, 0)], NONE), late.scores)
         return beside([found, late]).top(k)
+
+    @cached_property
+    def _remembering(self) -> Remembering | None:
+        return self.built if isinstance(self.built, Remembering) else None
 
     @cached_property
     def _inside(self) -> Mask:

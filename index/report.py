@@ -10,6 +10,7 @@ import numpy as np
 
 from index import BACKENDS
 from index.measuring import DEPTHS, Truth, file_bytes, query_milliseconds, resident_bytes
+from index.remembering import Remembering
 from index.tuning import Measured, tune
 from recsys.arrays import Float32
 from recsys.errors import SettingsError, unknown_choice
@@ -28,6 +29,7 @@ class IndexReport:
     ``recall``: depth → mean share of the exact top-``depth`` that was found, on sampled user vectors.
     ``query_ms``, ``p99_ms``: of one query at the largest depth, on the machine that built it. ``bytes``: of its own
     files; ``bytes_per_vector``: of all that searching needs in memory. ``curve``: what ``auto`` measured on its way.
+    ``remembered``: how many neighbours were found beforehand for each item, 8 bytes each beside those.
     """
 
     backend: str
@@ -43,6 +45,7 @@ class IndexReport:
     bytes: int
     bytes_per_vector: float
     curve: tuple[Measured, ...] = ()
+    remembered: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """For the manifest: JSON has text keys."""
@@ -56,13 +59,17 @@ def build(
     rng: np.random.Generator,
     target: float = TARGET,
     backend: str = "auto",
+    remembered: int = 0,
     **options: Any,
 ) -> tuple[VectorIndex, IndexReport]:
     """Build an index over item vectors, float32 (n, d), and measure it on user vectors, float32 (q, d).
 
     ``auto`` chooses backend and options so that recall@100 is at least ``target``: :func:`index.tuning.tune`.
-    SettingsError for a backend or an option that does not exist.
+    ``remembered``: how many neighbours of each item are found beforehand. SettingsError for a backend or an option
+    that does not exist.
     """
+    if type(remembered) is not int or remembered < 0:
+        raise SettingsError(f"[index]: remembered = {remembered!r}: a number of neighbours was wanted, 0 for none")
     if backend != "auto" and backend not in BACKENDS:
         raise SettingsError(f"[index]: {unknown_choice('index backend', backend, ['auto', *BACKENDS])}")
     asking = queries[np.any(queries != 0, axis=1)]
@@ -84,7 +91,7 @@ def build(
         recall = {depth: truth.recall(found, depth) for depth in DEPTHS}
         p50, p99 = query_milliseconds(index, sample, max(DEPTHS))
     size = file_bytes(index)
-    return index, IndexReport(
+    report = IndexReport(
         backend=index.backend,
         options=dict(chosen),
         items=index.shape[0],
@@ -98,4 +105,6 @@ def build(
         bytes=size,
         bytes_per_vector=round(resident_bytes(index, size) / max(len(vectors), 1), 1),
         curve=curve,
+        remembered=min(remembered, len(vectors)),
     )
+    return Remembering.of(index, vectors, report.remembered) if report.remembered else index, report

@@ -103,15 +103,10 @@ class SearchIndex(Protocol):
 
 
 class VectorIndex(SearchIndex, Protocol):
-    """One that is built and kept in files. Law: a loaded index answers as the one that was saved."""
+    """One that is kept in files. Law: what was loaded from them answers as the index that was saved."""
 
     def save(self, folder: Path) -> None:
         """Write the index's own files into ``folder``."""
-        ...
-
-    @classmethod
-    def load(cls, folder: Path, vectors: Float32) -> Self:
-        """Open what :meth:`save` wrote; ``vectors`` are the mapped item vectors that it was built from."""
         ...
 
 
@@ -129,6 +124,18 @@ class GrowingIndex(SearchIndex, Protocol):
 
     def restore(self, rows: Iterable[int]) -> Self:
         """With items that were removed before, as they were."""
+        ...
+
+
+@runtime_checkable
+class RememberingIndex(SearchIndex, Protocol):
+    """One that may know what is nearest to its own items without searching."""
+
+    def remembered(self, rows: Int32, k: int) -> Candidates | None:
+        """The k nearest of items, int32 (m,), themselves among them; fewer where some went since.
+
+        None where they have to be searched for.
+        """
         ...
 
 

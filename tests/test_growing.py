@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from index.exact import Exact
 from index.growing import Growing
+from index.remembering import Remembering
 from recsys.arrays import patched
 from recsys.catalogue import Catalogue
 from recsys.folding import FOLDS
@@ -137,6 +138,32 @@ def test_a_growing_index_answers_as_one_built_over_what_is_there_now(lost):
     folded, rows = growing.folded(vectors)
     assert np.array_equal(folded, now[left])
     assert np.array_equal(rows, np.flatnonzero(left))
+
+
+@pytest.mark.parametrize("lost", [0, 3, 200])
+def test_what_a_growing_index_remembers_is_what_was_built_with_what_came_and_without_what_went(lost):
+    vectors, late = vectors_of(300, 8), vectors_of(30, 8, seed=1)
+    built = Remembering.of(Exact.build(vectors), vectors, 40)
+    growing = Growing.of(built)
+    asked = np.array([4, 9], np.int32)
+    assert np.array_equal(growing.remembered(asked, 10).rows, growing.search(vectors[asked], 10).rows)
+    now = np.concatenate([vectors, late])
+    now[7] = vectors_of(1, 8, seed=3)
+    gone = [row for row in np.random.default_rng(0).permutation(330)[: lost + 3].tolist() if row not in {4, 7, 9}][
+        :lost
+    ]
+    growing = growing.add(late).put(np.array([7], np.int32), now[[7]]).remove(gone)
+    for row in (7, 300):
+        assert growing.remembered(np.array([4, row], np.int32), 10) is None, "it came since, or got another vector"
+    assert growing.remembered(asked, 41) is None
+    found = growing.remembered(asked, 40)
+    near = Exact.build(vectors).search(vectors[asked], 40)
+    products = vectors[asked] @ now.T
+    for line, row in enumerate(asked.tolist()):
+        there = {7, *near.rows[line].tolist(), *range(300, 330)} - set(gone)
+        best = sorted(there, key=lambda item: -products[line, item])[:40]
+        assert found.rows[line][found.filled[line]].tolist() == best, row
+    assert Growing.of(Exact.build(vectors)).remembered(asked, 5) is None
 
 
 def test_rows_of_a_growing_index_go_on_one_by_one():

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from index.exact import Exact
+from index.growing import Growing
+from index.remembering import Remembering
 from recsys.masks import Mask
 from recsys.retrieval import Parts, Query, Scorer
 from recsys.sources import SOURCES
@@ -20,6 +22,8 @@ VECTORS[7] = 0
 COSINES = VECTORS @ VECTORS.T
 PARTS = Parts(N, {"similar": Exact.build(VECTORS)}, np.ones(N, np.float32), {"similar": VECTORS})
 SOURCE = SOURCES["similar-to-recent"](PARTS, last=3)
+REMEMBERING = {"similar": Growing.of(Remembering.of(Exact.build(VECTORS), VECTORS, 9))}
+KNOWING = SOURCES["similar-to-recent"](Parts(N, REMEMBERING, np.ones(N, np.float32), {"similar": VECTORS}), last=3)
 
 
 def query(taken, allowed=None):
@@ -35,6 +39,9 @@ TAKEN = st.lists(st.tuples(st.integers(0, N - 1), st.sampled_from([-1, 0, 1, 2])
 def test_items_are_scored_by_the_best_cosine_with_any_of_the_last(asked):
     queries = [query(taken, allowed) for taken, allowed in asked]
     found = SOURCE(queries, 9)
+    known = KNOWING(queries, 9)
+    assert [set(line.tolist()) for line in known.rows] == [set(line.tolist()) for line in found.rows]
+    assert np.allclose(known.scores, found.scores, atol=1e-6)
     said = SOURCE.score(queries, np.tile(np.arange(N, dtype=np.int32), (len(queries), 1)))
     for line, (taken, allowed) in enumerate(asked):
         last = [row for row, weight in taken if weight > 0][:3]

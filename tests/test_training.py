@@ -63,6 +63,23 @@ def test_one_thread_and_one_seed_give_the_same_vectors(tmp_path):
     assert one.release.manifest.lineage["data"] == same.release.manifest.lineage["data"]
 
 
+def test_neighbours_that_are_remembered_give_the_list_that_searching_gives(tmp_path):
+    surface = '[surfaces.home]\nsources = [{ name = "similar-to-recent", last = 2, each = 6 }]\n'
+    lists = []
+    for remembered in (0, 6):
+        index = f'[index]\nbackend = "exact"\nremembered = {remembered}\n'
+        outcome = trained(configured(tmp_path, taste(), f"[gate]\nbeat_popularity = false\n{index}{surface}"))
+        there = [path.parent.name for path in outcome.release.folder.glob("indexes/*/remembered")]
+        assert there == (["similar"] if remembered else []), "users ask the other one"
+        assert outcome.release.manifest.indexes["similar"]["remembered"] == remembered
+        engine = engine_of(outcome)
+        queries = [engine.resolver.known(state.user, state, NOW) for state in engine.users.find(["u2", "u7"])]
+        lists.append(engine.recommenders["home"].recommend(queries, 8).candidates)
+    searched, known = lists
+    assert np.array_equal(known.rows, searched.rows)
+    assert searched.filled[:, :3].all()
+
+
 def test_an_engine_from_files_answers_as_the_state_that_was_written(home, settings):
     engine = assemble(ReleaseStore(settings.releases.folder).current(), load)
     (state,) = engine.users.find(["196"])

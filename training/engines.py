@@ -128,7 +128,9 @@ def engine_of(
     if content is not None:
         asked[CONTENT_INDEX] = content.vectors, content.vectors
     for name, (over, queries) in asked.items():
-        built[name], report = indexes.build(over, queries, rng=rng, target=settings.gate.index_recall, **settings.index)
+        # Items are asked about by items where it is over directions; over scores, by users alone.
+        options = {"remembered": 0, **settings.index} if over is queries else {**settings.index, "remembered": 0}
+        built[name], report = indexes.build(over, queries, rng=rng, target=settings.gate.index_recall, **options)
         reports[name] = report.as_dict()
     recent = settings.train.recent_items
     strangers = rungs_of(data, catalogue, np.random.default_rng([settings.train.seed, 2]))

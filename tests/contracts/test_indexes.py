@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from index import BACKENDS, measuring, report
+from index import BACKENDS, load, measuring, report
 from index.exact import Exact
 from index.faiss_ivf import FaissIvf
+from index.remembering import Remembering
 from recsys.candidates import Candidates
 from recsys.errors import SettingsError
 from recsys.masks import Mask
@@ -32,6 +33,39 @@ class TestStorages(VectorIndexContract):
     @pytest.fixture(params=["flat", "pq"])
     def backend(self, request):
         return Stored(request.param)
+
+
+class Remembered:
+    """An index that knows the neighbours of its items, as a backend of its own."""
+
+    def __init__(self, backend):
+        self.backend = backend
+
+    def build(self, vectors):
+        return Remembering.of(BACKENDS[self.backend].build(vectors), vectors, 5)
+
+    def load(self, folder, vectors):
+        return load(self.backend, folder, vectors)
+
+
+class TestRemembering(VectorIndexContract):
+    @pytest.fixture(params=["exact", "faiss-ivf"])
+    def backend(self, request):
+        return Remembered(request.param)
+
+    def test_what_is_remembered_is_what_is_found(self, backend, tmp_path):
+        vectors, rows = self.vectors(), np.array([3, 250, 3], np.int32)
+        backend.build(vectors).save(tmp_path)
+        index = backend.load(tmp_path, vectors)
+        for k in (1, 5):
+            known, found = index.remembered(rows, k), index.search(vectors[rows], 5).top(k)
+            assert np.array_equal(known.rows, found.rows)
+            assert np.allclose(known.scores, found.scores, rtol=1e-5)
+        assert index.remembered(rows, 6) is None
+        assert index.remembered(rows[:0], 5).shape == (0, 5)
+        few = backend.build(self.vectors(3))
+        assert few.remembered(rows[:1] * 0, 5).filled.tolist() == [[True] * 3 + [False] * 2]
+        assert few.remembered(rows[:1] * 0, 5).scores[0, 3:].tolist() == [-np.inf] * 2
 
 
 @pytest.mark.parametrize("storage", ["flat", "sq8", "pq"])
@@ -92,5 +126,7 @@ def test_an_unknown_backend_or_option_is_refused_with_the_choices():
         SettingsError, match="unknown index backend 'hsnw', choose one of annoy, auto, exact, faiss-hnsw, faiss-ivf, "
     ):
         report.build(vectors, vectors, rng=rng, backend="hsnw")
+    with pytest.raises(SettingsError, match="remembered = -1: a number of neighbours was wanted, 0 for none"):
+        report.build(vectors, vectors, rng=rng, remembered=-1)
     with pytest.raises(SettingsError, match=r"exact cannot be built with \{'leaves': 3\}"):
         report.build(vectors, vectors, rng=rng, backend="exact", leaves=3)
