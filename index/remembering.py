@@ -58,11 +58,14 @@ class Remembering:
 
     def remembered(self, rows: Int32, k: int) -> Candidates | None:
         """The k nearest of items, int32 (m,); None where fewer are remembered."""
-        if k > self.lists.rows.shape[1]:
+        depth = self.lists.rows.shape[1]
+        if k > depth:
             return None
-        near = self.lists.rows[rows, :k]
-        scores = self.lists.weights[rows, :k]
-        if np.count_nonzero(near[:, -1:] < 0):
+        near, scores = self.lists.rows[rows], self.lists.weights[rows]
+        if k < depth:
+            near, scores = near[:, :k], scores[:, :k]
+        # What is missing stands last, so the last column says whether anything is.
+        if min(near[:, -1].tolist(), default=0) < 0:
             scores = np.where(near >= 0, scores, EMPTY)
         return Candidates(near, scores)
 

@@ -70,7 +70,7 @@ class SimilarToRecent:
 
     def _remembered(self, queries: Sequence[Query], each: int) -> tuple[Int32, Candidates] | None:
         """The query that each of m items belongs to, int32 (m,), and the item's neighbours; None to search for them."""
-        if self.known is None or any(query.allowed is not None for query in queries):
+        if self.known is None or not all([query.allowed is None for query in queries]):
             return None
         last = self._last(queries)
         found = self.known.remembered(last[0] if len(last) == 1 else np.concatenate([NO_ROWS, *last]), each)
@@ -102,4 +102,6 @@ class SimilarToRecent:
 
 def _lines(last: Sequence[Int32]) -> Int32:
     """The place of the query that each of all items belongs to."""
+    if len(last) == 1:
+        return np.zeros(len(last[0]), np.int32)
     return np.repeat(np.arange(len(last), dtype=np.int32), [len(rows) for rows in last])
