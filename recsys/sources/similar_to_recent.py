@@ -70,7 +70,7 @@ class SimilarToRecent:
 
     def _remembered(self, queries: Sequence[Query], each: int) -> tuple[Int32, Candidates] | None:
         """The query that each of m items belongs to, int32 (m,), and the item's neighbours; None to search for them."""
-        if self.known is None or not all([query.allowed is None for query in queries]):
+        if self.known is None or any(query.allowed is not None for query in queries):
             return None
         last = self._last(queries)
         found = self.known.remembered(last[0] if len(last) == 1 else np.concatenate([NO_ROWS, *last]), each)
