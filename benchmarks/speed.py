@@ -22,6 +22,7 @@ BENCHMARKS: Table[Callable[[], dict[str, Any]]] = Table(
         "loop": "benchmarks.loop:measure",
         "pages": "benchmarks.pages:measure",
         "ranker": "benchmarks.ranker:measure",
+        "remembered": "benchmarks.remembered:measure",
     },
     extra="train",
 )
