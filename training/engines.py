@@ -110,11 +110,13 @@ def engine_of(
     kinds: Mapping[str, Kind],
     known: Interactions | None = None,
     content: Content | None = None,
+    remembering: bool = False,
 ) -> tuple[Engine, dict[str, Any]]:
     """What a model learned as something that answers the users of ``data``, and what was measured of its indexes.
 
     ``known``: what is known of users when they ask, if that is more than what was learned from. ``content``: what is
-    known of items by what is said of them, if ``learned`` has it in its vectors.
+    known of items by what is said of them, if ``learned`` has it in its vectors. ``remembering``: whether neighbours
+    are found beforehand, if the settings ask for it: it takes longer than judging, and the lists are the same.
     """
     if content is None and settings.content is not None:
         settings = settings.model_copy(update={"surfaces": without_content(settings.surfaces)})
@@ -128,8 +130,8 @@ def engine_of(
     if content is not None:
         asked[CONTENT_INDEX] = content.vectors, content.vectors
     for name, (over, queries) in asked.items():
-        # Items are asked about by items where it is over directions; over scores, by users alone.
-        options = {"remembered": 0, **settings.index} if over is queries else {**settings.index, "remembered": 0}
+        # Users alone ask where it is over scores; items ask where it is over directions.
+        options = settings.index if remembering and over is queries else {**settings.index, "remembered": 0}
         built[name], report = indexes.build(over, queries, rng=rng, target=settings.gate.index_recall, **options)
         reports[name] = report.as_dict()
     recent = settings.train.recent_items

@@ -275,4 +275,6 @@ def fit(
     if items is not None and choice is not None:
         learned, content = add_content(learned, data, catalogue, settings, watcher, label, items=items, choice=choice)
     with watcher.stage(f"index{label}"):
-        return engine_of(learned, data, catalogue, settings, rng, release, kinds=log.kinds, content=content)
+        return engine_of(
+            learned, data, catalogue, settings, rng, release, kinds=log.kinds, content=content, remembering=True
+        )
