@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -33,31 +33,38 @@ from recsys.sections import State
 from recsys.settings import load_settings
 from recsys.stores import open_store
 from recsys.stores.embedded import EmbeddedServer
+from recsys.tables import Table
 
 ROUNDS = 500
 SECONDS = 3.0
+BY_LIBRARIES: Table[Callable[..., Callable[..., Any]]] = Table(
+    "part",
+    {"search": "benchmarks.by_libraries:search", "trees": "benchmarks.by_libraries:trees"},
+    extra="train",
+)
+"""How libraries do a part: what the engine has for it → what is timed."""
 
 
-def floor_ms(folder: Path, users: list[str]) -> dict[str, float]:
-    """Medians in milliseconds, each on one core.
+def floor_ms(folder: Path, users: list[str]) -> tuple[dict[str, float], dict[str, float]]:
+    """Medians in milliseconds, each on one core, of the parts as the engine has them and as libraries do.
 
     An empty route over HTTP, a round trip to the store, the searches of the home surface's indexes, the trees of its
-    ranker over the features of its candidates, an answer's JSON.
+    ranker over the features of its candidates, an answer's JSON. The libraries: Faiss searches the same cells, or the
+    same vectors, and LightGBM walks the same trees; the others are libraries' anyway.
     """
     settings = load_settings(folder / "recsys.toml", {})
     engine = assemble(ReleaseStore(settings.releases.folder).current(), index.load)
     rows = engine.users.ids.rows(users)
     with threadpool_limits(1):
-        return {
-            "empty_route": float(empty_route("closed", 1, SECONDS)["p50_ms"]),
-            "store_round_trip": asyncio.run(_round_trip(engine, rows[:ROUNDS])),
-            **_searches(engine, rows[:ROUNDS]),
-            **_trees(engine, rows[:ROUNDS]),
-            "json": _json(engine),
-        }
+        route = {"empty_route": float(empty_route("closed", 1, SECONDS)["p50_ms"])}
+        route["store_round_trip"] = asyncio.run(_round_trip(engine, rows[:ROUNDS]))
+        pairs = {**_searches(engine, rows[:ROUNDS]), **_trees(engine, rows[:ROUNDS])}
+        json_ = {"json": _json(engine)}
+    own, libraries = ({name: pair[place] for name, pair in pairs.items()} for place in (0, 1))
+    return {**route, **own, **json_}, {**route, **libraries, **json_}
 
 
-def _searches(engine: Engine, rows: np.ndarray) -> dict[str, float]:
+def _searches(engine: Engine, rows: np.ndarray) -> dict[str, tuple[float, float]]:
     """Each index of the home surface, asked as deep as the surface asks it."""
     found = {}
     surface = engine.recommenders[HOME]
@@ -68,16 +75,16 @@ def _searches(engine: Engine, rows: np.ndarray) -> dict[str, float]:
         options = line.model_extra or {}
         if line.name == "nearest" and "index" in options and engine.users.vectors is not None:
             index, asking = engine.indexes[options["index"]], engine.users.vectors[rows][:, None]
-            search = partial(index.search, k=wanted)
+            library = BY_LIBRARIES["search"](index)
+            own = _median(partial(index.search, k=wanted), asking)
+            found[f"search_{line.called}"] = own, _median(partial(library, k=wanted), asking)
         elif line.name == "similar-to-recent" and engine.directions is not None:
             index, each = engine.indexes[SIMILAR_INDEX], int(options.get("each", 0)) or wanted
-            asking = np.array(
-                [engine.users.history.rows[start : start + int(options.get("last", 5))] for start in starts]
-            )
-            search = partial(_near, index, engine.directions, each)
-        else:
-            continue
-        found[f"search_{line.called}"] = _median(search, asking)
+            last = int(options.get("last", 5))
+            taken = np.array([engine.users.history.rows[start : start + last] for start in starts])
+            library = BY_LIBRARIES["search"](index)
+            own = _median(partial(_near, index, engine.directions, each), taken)
+            found[f"search_{line.called}"] = own, _median(partial(library, k=each), engine.directions[taken])
     return found
 
 
@@ -87,7 +94,7 @@ def _near(index: SearchIndex, directions: Float32, k: int, rows: Int32) -> Candi
     return index.search(directions[rows], k) if known is None else known
 
 
-def _trees(engine: Engine, rows: np.ndarray) -> dict[str, float]:
+def _trees(engine: Engine, rows: np.ndarray) -> dict[str, tuple[float, float]]:
     """The booster alone, over features that were made before; nothing without one."""
     line, ranker = engine.surfaces[HOME].ranker, engine.parts.ranker
     if line is None or ranker is None:
@@ -98,12 +105,7 @@ def _trees(engine: Engine, rows: np.ndarray) -> dict[str, float]:
         query = engine.resolver.known(state.user, state, now)
         found = engine.recommenders[HOME].retrieve([query], 20).top(depth)
         made.append(features_of(ranker.features, [query], found, engine.parts)[found.filled])
-    times = []
-    for features in made:
-        start = time.perf_counter()
-        ranker.trees.score(features)
-        times.append(time.perf_counter() - start)
-    return {"trees": round(float(np.median(times)) * 1000, 4)}
+    return {"trees": (_median(ranker.trees.score, made), _median(BY_LIBRARIES["trees"](ranker.text), made))}
 
 
 def _json(engine: Engine) -> float:
@@ -113,7 +115,7 @@ def _json(engine: Engine) -> float:
     return _median(lambda _: to_json(content), np.arange(ROUNDS))
 
 
-def _median(call: Callable[..., object], arguments: np.ndarray) -> float:
+def _median(call: Callable[..., object], arguments: Iterable[Any]) -> float:
     times = []
     for argument in arguments:
         start = time.perf_counter()

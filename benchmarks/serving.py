@@ -47,8 +47,9 @@ def measure(
     the demo is. ``rate``: requests a second of the open loop. Times in milliseconds as a client sees them;
     ``empty_open_loop``: the same of a route that does nothing, which is what the machine itself takes at this rate;
     ``stages_ms``: medians of what the server says of its stages; ``floor_ms``: the sum of the parts alone;
-    ``times_floor``: the p50 of requests that nobody else disturbs, by that. ``slow_ranker``: milliseconds that a ranker
-    takes with which, and with a budget, the release is served once more; ReleaseError where it has none.
+    ``times_floor``: the p50 of requests that nobody else disturbs, by that; ``libraries``, ``times_libraries``: that
+    again with the parts as libraries do them. ``slow_ranker``: milliseconds that a ranker takes with which, and with
+    a budget, the release is served once more; ReleaseError where it has none.
     """
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -60,7 +61,7 @@ def measure(
             stages = _stages(url, asked[:USERS])
             opened = _load(url, paths, "open", rate, seconds)
             closed = _load(url, paths, "closed", CLIENTS, seconds / 2)
-            floor = floor_ms(folder, asked[:USERS])
+            floor, libraries = floor_ms(folder, asked[:USERS])
             empty = empty_route("open", rate, seconds / 4)
         with served(folder, workers=2) as (url, _, server):
             _load(url, paths, "closed", CLIENTS, seconds / 4)
@@ -79,6 +80,9 @@ def measure(
         "floor": floor,
         "floor_ms": round(sum(floor.values()), 3),
         "times_floor": round(alone["p50_ms"] / sum(floor.values()), 2),
+        "libraries": libraries,
+        "libraries_ms": round(sum(libraries.values()), 3),
+        "times_libraries": round(alone["p50_ms"] / sum(libraries.values()), 2),
         "second_worker_private_mb": round(private, 1),
         "ready_s": round(ready_s, 2),
         **slow,

@@ -272,9 +272,11 @@ def print_serving(console: Console, document: Mapping[str, Any]) -> None:
         figures = (f"{row['p50_ms']:.2f}", f"{row['p90_ms']:.2f}", f"{row['p99_ms']:.2f}")
         table.add_row(name, f"{row['requests']:,}", f"{row['errors']:,}", f"{row['rps']:,.0f}", *figures)
     console.print(table)
-    for title, parts in (("stages", document["stages_ms"]), ("parts alone", document["floor"])):
+    alone = {"parts alone": document["floor"], "parts alone, by libraries": document["libraries"]}
+    for title, parts in {"stages": document["stages_ms"], **alone}.items():
         console.print(f"{title}, ms: " + " · ".join(f"{name} {took:.3f}" for name, took in parts.items()))
     console.print(
-        f"one client waits {document['times_floor']:g} × the parts alone · ready in {document['ready_s']:g} s · "
+        f"one client waits {document['times_floor']:g} × the parts alone, {document['times_libraries']:g} × those that "
+        f"libraries do · ready in {document['ready_s']:g} s · "
         f"a worker has {document['second_worker_private_mb']:,.0f} MB of its own"
     )

@@ -28,6 +28,9 @@ def test_the_command_prints_what_was_asked_for(tmp_path, monkeypatch):
     assert {"state", "nearest", "similar-to-recent", "item-item", "fusion", "steps"} <= document["stages_ms"].keys()
     assert document["floor_ms"] == pytest.approx(sum(document["floor"].values()), abs=1e-3)
     assert document["times_floor"] > 0
+    assert document["libraries"].keys() == document["floor"].keys() >= {"search_similar-to-recent", "trees"}
+    assert document["libraries_ms"] == pytest.approx(sum(document["libraries"].values()), abs=1e-3)
+    assert document["times_libraries"] > 0
     assert document["second_worker_private_mb"] > 0
     assert document["ready_s"] > 0
     slow = document["slow_ranker"]
