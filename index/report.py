@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -52,6 +53,21 @@ class IndexReport:
         return {**asdict(self), "recall": {str(depth): share for depth, share in self.recall.items()}}
 
 
+def check(backend: str = "auto", remembered: int = 0, **options: Any) -> None:
+    """SettingsError for a backend or an option that does not exist, before anything is learned to be searched."""
+    if type(remembered) is not int or remembered < 0:
+        raise SettingsError(f"[index]: remembered = {remembered!r}: a number of neighbours was wanted, 0 for none")
+    if backend != "auto" and backend not in BACKENDS:
+        raise SettingsError(f"[index]: {unknown_choice('index backend', backend, ['auto', *BACKENDS])}")
+    try:
+        if backend == "auto":
+            inspect.signature(tune).bind(None, None, rng=None, target=TARGET, **options)
+        else:
+            inspect.signature(BACKENDS[backend].build).bind(None, **options)
+    except TypeError as error:
+        raise SettingsError(f"[index]: {backend} cannot be built with {options}: {error}") from error
+
+
 def build(
     vectors: Float32,
     queries: Float32,
@@ -68,10 +84,7 @@ def build(
     ``remembered``: how many neighbours of each item are found beforehand. SettingsError for a backend or an option
     that does not exist.
     """
-    if type(remembered) is not int or remembered < 0:
-        raise SettingsError(f"[index]: remembered = {remembered!r}: a number of neighbours was wanted, 0 for none")
-    if backend != "auto" and backend not in BACKENDS:
-        raise SettingsError(f"[index]: {unknown_choice('index backend', backend, ['auto', *BACKENDS])}")
+    check(backend, remembered, **options)
     asking = queries[np.any(queries != 0, axis=1)]
     sample = np.ascontiguousarray(asking[rng.permutation(len(asking))[:SAMPLE]])
     curve: tuple[Measured, ...] = ()
@@ -81,7 +94,7 @@ def build(
             index, chosen, curve = tune(vectors, sample, rng=rng, target=target, **options)
         else:
             index, chosen = BACKENDS[backend].build(vectors, **options), options
-    except TypeError as error:
+    except TypeError as error:  # a word where a number was wanted
         raise SettingsError(f"[index]: {backend} cannot be built with {options}: {error}") from error
     built = time.perf_counter() - start
     recall, p50, p99 = dict.fromkeys(DEPTHS, 1.0), 0.0, 0.0

@@ -8,7 +8,7 @@ import pytest
 
 from index import load
 from recsys.assembly import assemble
-from recsys.errors import Busy, DataError, DataRefused, TrainingError
+from recsys.errors import Busy, DataError, DataRefused, SettingsError, TrainingError
 from recsys.mapping import load_mapped
 from recsys.releases import ReleaseStore
 from recsys.retrieval import Query
@@ -78,6 +78,24 @@ def test_neighbours_that_are_remembered_give_the_list_that_searching_gives(tmp_p
     searched, known = lists
     assert np.array_equal(known.rows, searched.rows)
     assert searched.filled[:, :3].all()
+
+
+@pytest.mark.parametrize(
+    ("index", "said"),
+    [
+        ('backend = "hsnw"', "unknown index backend 'hsnw', choose one of annoy, auto, exact"),
+        ("remembered = -1", "remembered = -1: a number of neighbours was wanted, 0 for none"),
+        ("remembered = true", "remembered = True: a number of neighbours was wanted"),
+        ("probes = 3", r"auto cannot be built with \{'probes': 3\}"),
+        ('backend = "exact"\nrng = 3', r"exact cannot be built with \{'rng': 3\}"),
+        ("target = 0.9", r"auto cannot be built with \{'target': 0.9\}"),
+    ],
+)
+def test_an_index_that_cannot_be_is_refused_before_anything_is_learned(tmp_path, monkeypatch, index, said):
+    monkeypatch.setattr("training.run.learn", lambda *_: pytest.fail("a model was learned first"))
+    with pytest.raises(SettingsError, match=said):
+        trained(configured(tmp_path, taste(), f"[index]\n{index}\n"))
+    assert not (tmp_path / "var/releases").exists()
 
 
 def test_an_engine_from_files_answers_as_the_state_that_was_written(home, settings):

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from index.report import check as check_index
 from recsys.assembly import HOME, SIMILAR, Engine
 from recsys.barred import Barred
 from recsys.catalogue import Catalogue
@@ -73,6 +74,7 @@ def train(
     model = model_of(settings.model)
     check_content(settings, model)
     check_surfaces(settings.surfaces, ranks=settings.ranker is not None)
+    check_index(**settings.index)
     store = ReleaseStore(settings.releases.folder)
     with store.publishing():
         barred = Barred(settings.log.erased)
