@@ -5,14 +5,13 @@ Both search the same cells, which Faiss filled and keeps; no query comes twice.
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from benchmarks.turns import by_turns
 from benchmarks.vectors import synthetic
 from index.faiss_flat import ask
 from index.faiss_ivf import FaissIvf
@@ -40,24 +39,16 @@ def _setting(built: FaissIvf, users: Float32, probes: int, refine: int, together
         "ours": lambda queries: index.find(queries, k),
         "faiss": lambda queries: ask(index.asked, queries, k, index.usual),
     }
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    alike = []
-    for turn in range(min(ROUNDS, len(users) // together)):
-        queries = users[turn * together : (turn + 1) * together]
-        found = {}
-        for name in list(ways)[:: 1 if turn % 2 else -1]:  # whoever comes second finds the cells in the cache
-            start = time.perf_counter()
-            found[name] = ways[name](queries)[0]
-            times[name].append(1000 * (time.perf_counter() - start))
-        pairs = zip(found["ours"], found["faiss"], strict=True)
-        alike += [len(np.intersect1d(ours, theirs)) / k for ours, theirs in pairs]
-    taken = {name: statistics.median(each) for name, each in times.items()}
+    turns = range(min(ROUNDS, len(users) // together))
+    taken, said = by_turns(ways, [users[turn * together : (turn + 1) * together] for turn in turns])
+    pairs = [pair for found in said for pair in zip(found["ours"][0], found["faiss"][0], strict=True)]
+    alike = [len(np.intersect1d(ours, theirs)) / k for ours, theirs in pairs]
     return {
         "probes": probes,
         "refine": refine,
         "queries": together,
         "k": k,
-        "ms": {name: round(each, 3) for name, each in taken.items()},
+        "ms": {name: round(1000 * each, 3) for name, each in taken.items()},
         "faiss_to_ours": round(taken["faiss"] / taken["ours"], 2),
         "alike": round(float(np.mean(alike)), 5),
     }

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import statistics
-import time
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
+from benchmarks.turns import by_turns
 from recsys.durable import sync
 from recsys.kernels.vectors import products
 from recsys.mapping import load_mapped, reread
@@ -55,20 +55,13 @@ def _copied(file: Path, to: Path) -> None:
 
 
 def _look(arrays: dict[str, np.ndarray], rows: int, rng: np.random.Generator) -> dict[str, Any]:
-    times: dict[str, list[float]] = {way: [] for way in arrays}
-    elsewhere = np.ones(ELSEWHERE // 8)
     query = rng.random((1, DIMENSIONS), np.float32)
-    for turn in range(ROUNDS):
-        for way in list(arrays)[:: 1 if turn % 2 else -1]:
-            wanted = rng.integers(0, ITEMS, (1, rows), dtype=np.int32)
-            np.add.reduce(elsewhere)
-            start = time.perf_counter()
-            products(arrays[way], wanted, query)
-            times[way].append(1e6 * (time.perf_counter() - start))
-    taken = {way: statistics.median(each) for way, each in times.items()}
+    ways = {way: partial(products, array, asking=query) for way, array in arrays.items()}
+    wanted = (rng.integers(0, ITEMS, (1, rows), dtype=np.int32) for _ in range(ROUNDS))
+    taken, _ = by_turns(ways, wanted, elsewhere=ELSEWHERE)
     return {
         "rows": rows,
-        "us": {way: round(each, 1) for way, each in taken.items()},
+        "us": {way: round(1e6 * each, 1) for way, each in taken.items()},
         "written_to_anew": round(taken["written"] / taken["anew"], 2),
     }
 

@@ -17,6 +17,7 @@ import numba
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from benchmarks.turns import by_turns
 from recsys.arrays import Float32, Float64, Int32, Int64
 from recsys.candidates import fuse
 from recsys.features import features_of, names_of
@@ -57,19 +58,13 @@ def _trees(rows: int, trees: int, leaves: int) -> dict[str, Any]:
     batches = [_rows(rng, rows) for _ in range(ROUNDS + 1)]
     wanted = ways["lightgbm"](batches[0])
     apart = {name: float(np.abs(score(batches[0]) - wanted).max()) for name, score in ways.items()}
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for batch in batches[1:]:
-        for name, score in ways.items():
-            start = time.perf_counter()
-            score(batch)
-            times[name].append(1000 * (time.perf_counter() - start))
-    found = {name: statistics.median(taken) for name, taken in times.items()}
+    found, _ = by_turns(ways, batches[1:])
     return {
         "rows": rows,
         "trees": trees,
         "leaves": leaves,
         "depth": other.depth,
-        "ms": {name: round(taken, 3) for name, taken in found.items()},
+        "ms": {name: round(1000 * taken, 3) for name, taken in found.items()},
         "to_ours": {name: round(taken / found["ours"], 2) for name, taken in found.items()},
         "largest_difference": {name: float(f"{value:.1e}") for name, value in apart.items()},
         "bytes": ours.words.nbytes + ours.thresholds.nbytes + ours.leaves.nbytes,

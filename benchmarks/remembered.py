@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from benchmarks.turns import by_turns
 from benchmarks.vectors import synthetic
 from index.faiss_ivf import FaissIvf
 from index.remembering import Remembering
@@ -41,26 +42,21 @@ def measure() -> dict[str, Any]:
     indexes: Mapping[str, SearchIndex] = {"searched": built, "remembered": remembering}
     popularity = np.ones(ITEMS, np.float32)
     ways = {
-        name: SimilarToRecent.of(
-            Parts(ITEMS, {SIMILAR_INDEX: index}, popularity, {SIMILAR_INDEX: directions}), last=LAST, each=EACH
+        name: partial(
+            SimilarToRecent.of(
+                Parts(ITEMS, {SIMILAR_INDEX: index}, popularity, {SIMILAR_INDEX: directions}), last=LAST, each=EACH
+            ),
+            k=WANTED,
         )
         for name, index in indexes.items()
     }
     rng, now, weights = np.random.default_rng(0), datetime.now(UTC), np.ones(LAST, np.float32)
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    alike = []
-    elsewhere = np.ones(ELSEWHERE // 8)
+    recent = (rng.integers(0, ITEMS, LAST, dtype=np.int32) for _ in range(ROUNDS))
+    queries = ([Query(now=now, recent=rows, weights=weights)] for rows in recent)
     with threadpool_limits(1):
-        for turn in range(ROUNDS):
-            query = Query(now=now, recent=rng.integers(0, ITEMS, LAST, dtype=np.int32), weights=weights)
-            found = {}
-            for name in list(ways)[:: 1 if turn % 2 else -1]:
-                np.add.reduce(elsewhere)
-                start = time.perf_counter()
-                found[name] = ways[name]([query], WANTED).rows[0]
-                times[name].append(1e6 * (time.perf_counter() - start))
-            alike.append(len(np.intersect1d(found["searched"], found["remembered"])) / len(set(found["searched"])))
-    taken = {name: statistics.median(each) for name, each in times.items()}
+        taken, said = by_turns(ways, queries, elsewhere=ELSEWHERE)
+    rows = [{name: set(found.rows[0].tolist()) for name, found in each.items()} for each in said]
+    alike = [len(each["searched"] & each["remembered"]) / len(each["searched"]) for each in rows]
     lists = remembering.lists
     return {
         "items": ITEMS,
@@ -68,7 +64,7 @@ def measure() -> dict[str, Any]:
         "rounds": ROUNDS,
         "last": LAST,
         "each": EACH,
-        "us": {name: round(each, 1) for name, each in taken.items()},
+        "us": {name: round(1e6 * each, 1) for name, each in taken.items()},
         "searched_to_remembered": round(taken["searched"] / taken["remembered"], 2),
         "alike": round(float(np.mean(alike)), 5),
         "remembering_s": round(seconds, 1),

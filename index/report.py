@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -65,7 +66,7 @@ def check(backend: str = "auto", remembered: int = 0, **options: Any) -> None:
         else:
             inspect.signature(BACKENDS[backend].build).bind(None, **options)
     except TypeError as error:
-        raise SettingsError(f"[index]: {backend} cannot be built with {options}: {error}") from error
+        raise _unfit(backend, options, error) from error
 
 
 def build(
@@ -95,7 +96,7 @@ def build(
         else:
             index, chosen = BACKENDS[backend].build(vectors, **options), options
     except TypeError as error:  # a word where a number was wanted
-        raise SettingsError(f"[index]: {backend} cannot be built with {options}: {error}") from error
+        raise _unfit(backend, options, error) from error
     built = time.perf_counter() - start
     recall, p50, p99 = dict.fromkeys(DEPTHS, 1.0), 0.0, 0.0
     if len(sample) and len(vectors):
@@ -121,3 +122,7 @@ def build(
         remembered=min(remembered, len(vectors)),
     )
     return Remembering.of(index, vectors, report.remembered) if report.remembered else index, report
+
+
+def _unfit(backend: str, options: Mapping[str, Any], error: TypeError) -> SettingsError:
+    return SettingsError(f"[index]: {backend} cannot be built with {dict(options)}: {error}")
