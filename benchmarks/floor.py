@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from pydantic_core import to_json
 from threadpoolctl import threadpool_limits
 
 import index
+from benchmarks.loops import loops_ms
 from index.remembering import Remembering
 from recsys.arrays import Float32, Int32
 from recsys.assembly import HOME, Engine, assemble
@@ -45,8 +47,20 @@ BY_LIBRARIES: Table[Callable[..., Callable[..., Any]]] = Table(
 """How libraries do a part: what the engine has for it → what is timed."""
 
 
-def floor_ms(folder: Path, users: list[str]) -> tuple[dict[str, float], dict[str, float]]:
-    """Medians in milliseconds, each on one core, of the parts as the engine has them and as libraries do.
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """Milliseconds of each part, ``own`` as the engine has it and as ``libraries`` do it.
+
+    ``loops``: of an answer in each compiled loop that belongs to no part, see :func:`benchmarks.loops.loops_ms`.
+    """
+
+    own: dict[str, float]
+    libraries: dict[str, float]
+    loops: dict[str, float]
+
+
+def floor_ms(folder: Path, users: list[str]) -> Floor:
+    """Medians, each on one core, of the parts as the engine has them and as libraries do.
 
     An empty route over HTTP, a round trip to the store, the searches of the home surface's indexes, the trees of its
     ranker over the features of its candidates, an answer's JSON. The libraries: Faiss searches the same cells, or the
@@ -60,8 +74,9 @@ def floor_ms(folder: Path, users: list[str]) -> tuple[dict[str, float], dict[str
         route["store_round_trip"] = asyncio.run(_round_trip(engine, rows[:ROUNDS]))
         pairs = {**_searches(engine, rows[:ROUNDS]), **_trees(engine, rows[:ROUNDS])}
         json_ = {"json": _json(engine)}
+        loops = loops_ms(engine, rows[:ROUNDS])
     own, libraries = ({name: pair[place] for name, pair in pairs.items()} for place in (0, 1))
-    return {**route, **own, **json_}, {**route, **libraries, **json_}
+    return Floor({**route, **own, **json_}, {**route, **libraries, **json_}, loops)
 
 
 def _searches(engine: Engine, rows: np.ndarray) -> dict[str, tuple[float, float]]:

@@ -48,8 +48,9 @@ def measure(
     ``empty_open_loop``: the same of a route that does nothing, which is what the machine itself takes at this rate;
     ``stages_ms``: medians of what the server says of its stages; ``floor_ms``: the sum of the parts alone;
     ``times_floor``: the p50 of requests that nobody else disturbs, by that; ``libraries``, ``times_libraries``: that
-    again with the parts as libraries do them. ``slow_ranker``: milliseconds that a ranker takes with which, and with
-    a budget, the release is served once more; ReleaseError where it has none.
+    again with the parts as libraries do them; ``loops``: the compiled loops of an answer that belong to no part.
+    ``slow_ranker``: milliseconds that a ranker takes with which, and with a budget, the release is served once more;
+    ReleaseError where it has none.
     """
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -61,7 +62,7 @@ def measure(
             stages = _stages(url, asked[:USERS])
             opened = _load(url, paths, "open", rate, seconds)
             closed = _load(url, paths, "closed", CLIENTS, seconds / 2)
-            floor, libraries = floor_ms(folder, asked[:USERS])
+            floor = floor_ms(folder, asked[:USERS])
             empty = empty_route("open", rate, seconds / 4)
         with served(folder, workers=2) as (url, _, server):
             _load(url, paths, "closed", CLIENTS, seconds / 4)
@@ -77,12 +78,14 @@ def measure(
         "closed_loop": {"workers": 1, "clients": CLIENTS, **_without_times(closed)},
         "one_client": _without_times(alone),
         "stages_ms": stages,
-        "floor": floor,
-        "floor_ms": round(sum(floor.values()), 3),
-        "times_floor": round(alone["p50_ms"] / sum(floor.values()), 2),
-        "libraries": libraries,
-        "libraries_ms": round(sum(libraries.values()), 3),
-        "times_libraries": round(alone["p50_ms"] / sum(libraries.values()), 2),
+        "floor": floor.own,
+        "floor_ms": round(sum(floor.own.values()), 3),
+        "times_floor": round(alone["p50_ms"] / sum(floor.own.values()), 2),
+        "libraries": floor.libraries,
+        "libraries_ms": round(sum(floor.libraries.values()), 3),
+        "times_libraries": round(alone["p50_ms"] / sum(floor.libraries.values()), 2),
+        "loops": floor.loops,
+        "loops_ms": round(sum(floor.loops.values()), 3),
         "second_worker_private_mb": round(private, 1),
         "ready_s": round(ready_s, 2),
         **slow,

@@ -277,6 +277,6 @@ def print_serving(console: Console, document: Mapping[str, Any]) -> None:
         console.print(f"{title}, ms: " + " · ".join(f"{name} {took:.3f}" for name, took in parts.items()))
     console.print(
         f"one client waits {document['times_floor']:g} × the parts alone, {document['times_libraries']:g} × those that "
-        f"libraries do · ready in {document['ready_s']:g} s · "
-        f"a worker has {document['second_worker_private_mb']:,.0f} MB of its own"
+        f"libraries do; other loops of an answer take {document['loops_ms']:.3f} ms · "
+        f"ready in {document['ready_s']:g} s · a worker has {document['second_worker_private_mb']:,.0f} MB of its own"
     )
