@@ -80,8 +80,31 @@ static void sort_by_keys(const uint32_t *keys, ptrdiff_t n, int32_t *order, int3
     if (from != order) memcpy(order, from, (size_t)n * sizeof(int32_t));
 }
 
-/* Where each of n scores stands in their falling order. 0 if there is no memory. */
+/* Where each of n scores stands in their falling order, if they fall but for empty ones between them, as a list does of
+ * which something was taken out; 0 if they do not. */
+static int order_of_falling(const float *scores, ptrdiff_t n, int64_t *order) {
+    ptrdiff_t filled = 0, empty = n;
+    float last = INFINITY;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        if (scores[i] == -INFINITY) {
+            order[--empty] = i;
+            continue;
+        }
+        if (!(scores[i] <= last)) return 0; /* nan too */
+        last = scores[i];
+        order[filled++] = i;
+    }
+    for (ptrdiff_t first = empty, end = n - 1; first < end; first++, end--) { /* they stand the wrong way round */
+        const int64_t place = order[first];
+        order[first] = order[end];
+        order[end] = place;
+    }
+    return 1;
+}
+
+/* Where each of n scores stands in their falling order, equal ones as they stood, nan last. 0 if there is no memory. */
 static int falling_order(const float *scores, ptrdiff_t n, int64_t *order) {
+    if (order_of_falling(scores, n, order)) return 1;
     uint32_t *keys = (uint32_t *)malloc((size_t)(3 * n + 1) * sizeof(uint32_t));
     if (keys == NULL) return 0;
     int32_t *places = (int32_t *)keys + n;

@@ -14,6 +14,13 @@
 #define FOR_EACH_PROCESSOR
 #endif
 
+/* A function whose arguments that are known decide what becomes of it. */
+#if defined(__GNUC__)
+#define ALWAYS_INLINE __attribute__((always_inline))
+#else
+#define ALWAYS_INLINE
+#endif
+
 /* Ask for what stands at an address. Of functions that do nothing but __builtin_prefetch GCC takes the calls away. */
 #if defined(__GNUC__) && defined(__x86_64__)
 #define FETCH(address) __asm__ volatile("prefetcht0 %0" : : "m"(*(const char *)(address)))
