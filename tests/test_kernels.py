@@ -32,10 +32,14 @@ def listed(rng, shape, items=60):
 
 
 @quick
-@given(SEEDS, SHAPES, st.integers(0, 30), st.booleans())
-def test_top_is_a_stable_sort(seed, shape, k, holes):
+@given(SEEDS, SHAPES, st.integers(0, 30), st.booleans(), st.booleans())
+def test_top_is_a_stable_sort(seed, shape, k, falling, holes):
     rng = np.random.default_rng(seed)
     rows, scores = listed(rng, shape)
+    if falling:  # but for what was taken out
+        scores = -np.sort(-scores, axis=1)
+        taken = rng.random(shape) < 0.2
+        rows[taken], scores[taken] = -1, -np.inf
     if holes:
         scores[rng.random(shape) < 0.1] = np.nan
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
@@ -268,13 +272,14 @@ def test_shares_are_of_the_largest_size_that_is_finite():
     np.testing.assert_array_equal(features.shares(values), wanted)
 
 
+@pytest.mark.parametrize("r", [7, 20, 32])
 @pytest.mark.parametrize("d", [3, 64])
-def test_cosines_by_windows(d):
+def test_cosines_by_windows(d, r):
     rng = np.random.default_rng(d)
     items = unit_vectors(rng, 60, d)
-    rows = rng.integers(-1, 60, (3, 25)).astype(np.int32)
-    recent = rng.integers(0, 60, (3, 20)).astype(np.int32)
-    recent[1, 7:], recent[2] = -1, -1
+    rows = rng.integers(-1, 60, (3, 70)).astype(np.int32)
+    recent = rng.integers(0, 60, (3, r)).astype(np.int32)
+    recent[1, 6:], recent[2] = -1, -1
     windows = (1, 5, 20)
     found = features.cosines(items, rows, recent, np.array(windows, np.int32))
     for line in range(2):

@@ -6,7 +6,7 @@
 
 #include "portable.h"
 
-enum { WIDE = 32, AHEAD = 8, TOGETHER_FETCHED = 32 };
+enum { WIDE = 32, USUAL = 20, AHEAD = 8, BURST = 32 };
 
 /* Eight numbers that are worked on at once, at any address. */
 typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
@@ -24,8 +24,8 @@ static inline float inner(const float *a, const float *b, ptrdiff_t d) {
     return ((even[0] + even[4]) + (even[1] + even[5])) + ((even[2] + even[6]) + (even[3] + even[7])) + rest;
 }
 
-/* Four of them. Where products follow each other without a pause, 256 bits at once make processors of Intel run slower
- * for the next millisecond, all that is done in it: by 5 % where this was measured. 128 bits do not. */
+/* Four of them. Products of 256 bits that follow each other without a pause have a processor of Intel run slower for the
+ * next millisecond, whatever it does then: by 5 % where that was measured. Those of 128 bits do not. See record 30. */
 typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
 
 /* Of one vector with WIDE others, which stand beside each other: (d, WIDE). */
@@ -63,11 +63,11 @@ static inline void fetch_ahead(const float *vectors, ptrdiff_t d, const int32_t 
     if (i + AHEAD < n && rows[i + AHEAD] >= 0) fetch(vectors + rows[i + AHEAD] * d, d);
 }
 
-/* Many at once, before the first is needed: of one that is asked for at a time, few are looked for in page tables at
- * once. */
-static inline void fetch_together(const float *vectors, ptrdiff_t d, const int32_t *rows, ptrdiff_t n, ptrdiff_t i) {
-    if (i % TOGETHER_FETCHED) return;
-    for (ptrdiff_t next = i; next < n && next < i + TOGETHER_FETCHED; next++)
+/* BURST of them at once, before the first is needed: for loops that do much with each, so that asking for one at a time
+ * has only few looked for in page tables at once. */
+static inline void fetch_burst(const float *vectors, ptrdiff_t d, const int32_t *rows, ptrdiff_t n, ptrdiff_t i) {
+    if (i % BURST) return;
+    for (ptrdiff_t next = i; next < n && next < i + BURST; next++)
         if (rows[next] >= 0) fetch(vectors + rows[next] * d, d);
 }
 
@@ -97,11 +97,11 @@ static void window_cosines(const float *vectors, ptrdiff_t d, const int32_t *row
     if (!there) return;
     Sums sums;
     for (ptrdiff_t i = 0; i < n; i++) {
-        fetch_together(vectors, d, rows, n, i);
+        fetch_burst(vectors, d, rows, n, i);
         const float *vector = vectors + rows[i] * d;
         const ptrdiff_t length = rows[i] < 0 ? 0 : d;
-        if (r <= 20)
-            products_with(vector, turned, length, 5, &sums);
+        if (r <= USUAL)
+            products_with(vector, turned, length, USUAL / 4, &sums);
         else
             products_with(vector, turned, length, WIDE / 4, &sums);
         float total = 0, most = -INFINITY;
