@@ -310,7 +310,8 @@ def test_a_stale_answer_is_never_shown(opened):
 
     page = opened("#user=196", routes={"**/recommend?user_id=405*": hold})
     expect(page.locator("#list-note")).to_have_text("for user 196")
-    page.get_by_role("button", name=re.compile("^User 405,")).click()
+    with page.expect_request("**/recommend?user_id=405*"):
+        page.get_by_role("button", name=re.compile("^User 405,")).click()
     expect(page.get_by_label("User id")).to_have_value("405")
     page.get_by_role("button", name=re.compile("^User 13,")).click()
     expect(page.locator("#list-note")).to_have_text("for user 13")

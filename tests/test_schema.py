@@ -79,6 +79,9 @@ def test_every_answer_is_one_that_the_document_declares(operations, label, mode)
             excluded += [negative_data_rejection]
         # A URL longer than that is refused by the HTTP server, before there is anybody who writes problem documents.
         assume(len(str(case.as_transport_kwargs(base_url="http://here").get("params", ""))) < LONGEST_URL)
-        case.call_and_validate(excluded_checks=excluded)
+        answer = case.call()
+        # What is too large is refused before anybody reads it.
+        excluded += [negative_data_rejection] if answer.status_code == 413 else []
+        case.validate_response(answer, excluded_checks=excluded)
 
     answered()
