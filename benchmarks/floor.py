@@ -59,7 +59,7 @@ class Floor:
     loops: dict[str, float]
 
 
-def floor_ms(folder: Path, users: list[str]) -> Floor:
+def floor_of(folder: Path, users: list[str]) -> Floor:
     """Medians, each on one core, of the parts as the engine has them and as libraries do.
 
     An empty route over HTTP, a round trip to the store, the searches of the home surface's indexes, the trees of its

@@ -28,9 +28,9 @@ OF_FLOOR = frozenset({"trees.score", "candidates.largest"})
 
 
 def loops_ms(engine: Engine, rows: Int32) -> dict[str, float]:
-    """Milliseconds of an answer in each compiled loop, medians over the answers to users, a list of the home surface.
+    """Milliseconds of an answer in each compiled loop: medians over users, int32 (q,), each given a list of home.
 
-    They are timed where they run, between everything else, as warm as an answer finds them.
+    They are timed where they run, between all that Python does for it; no HTTP and no store stand between two answers.
     """
     took: dict[str, list[float]] = defaultdict(lambda: [0.0] * len(rows))
     with _timed() as spent:

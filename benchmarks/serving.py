@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.floor import empty_route, floor_ms
+from benchmarks.floor import empty_route, floor_of
 from benchmarks.release import publish
 from benchmarks.slow import BUDGET, degraded, publish_slow
 
@@ -62,7 +62,7 @@ def measure(
             stages = _stages(url, asked[:USERS])
             opened = _load(url, paths, "open", rate, seconds)
             closed = _load(url, paths, "closed", CLIENTS, seconds / 2)
-            floor = floor_ms(folder, asked[:USERS])
+            floor = floor_of(folder, asked[:USERS])
             empty = empty_route("open", rate, seconds / 4)
         with served(folder, workers=2) as (url, _, server):
             _load(url, paths, "closed", CLIENTS, seconds / 4)

@@ -83,22 +83,16 @@ static void sort_by_keys(const uint32_t *keys, ptrdiff_t n, int32_t *order, int3
 /* Where each of n scores stands in their falling order, if they fall but for empty ones between them, as a list does of
  * which something was taken out; 0 if they do not. */
 static int order_of_falling(const float *scores, ptrdiff_t n, int64_t *order) {
-    ptrdiff_t filled = 0, empty = n;
+    ptrdiff_t many = 0;
     float last = INFINITY;
     for (ptrdiff_t i = 0; i < n; i++) {
-        if (scores[i] == -INFINITY) {
-            order[--empty] = i;
-            continue;
-        }
+        if (scores[i] == -INFINITY) continue;
         if (!(scores[i] <= last)) return 0; /* nan too */
         last = scores[i];
-        order[filled++] = i;
+        order[many++] = i;
     }
-    for (ptrdiff_t first = empty, end = n - 1; first < end; first++, end--) { /* they stand the wrong way round */
-        const int64_t place = order[first];
-        order[first] = order[end];
-        order[end] = place;
-    }
+    for (ptrdiff_t i = 0; i < n && many < n; i++)
+        if (scores[i] == -INFINITY) order[many++] = i;
     return 1;
 }
 

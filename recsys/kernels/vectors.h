@@ -6,6 +6,7 @@
 
 #include "portable.h"
 
+/* USUAL: how many newest items features look back at. */
 enum { WIDE = 32, USUAL = 20, AHEAD = 8, BURST = 32 };
 
 /* Eight numbers that are worked on at once, at any address. */
@@ -24,8 +25,8 @@ static inline float inner(const float *a, const float *b, ptrdiff_t d) {
     return ((even[0] + even[4]) + (even[1] + even[5])) + ((even[2] + even[6]) + (even[3] + even[7])) + rest;
 }
 
-/* Four of them. Products of 256 bits that follow each other without a pause have a processor of Intel run slower for the
- * next millisecond, whatever it does then: by 5 % where that was measured. Those of 128 bits do not. See record 30. */
+/* Four of them. After products of 256 bits that followed each other without a pause, an Intel processor ran 5 % slower
+ * for 0.7 ms and more, whatever it did then; after products of 128 bits it did not. See record 30. */
 typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
 
 /* Of one vector with WIDE others, which stand beside each other: (d, WIDE). */
