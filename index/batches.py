@@ -11,6 +11,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from recsys.arrays import Float32, Int32, Int64
+from recsys.kernels.vectors import nearest as alone
 from recsys.topk import best
 
 LINES, COLUMNS = 344, 768
@@ -163,6 +164,9 @@ def _turned(bits: Int32) -> Int32:
 
 def _whole(queries: Float32, vectors: Float32, k: int, among: Int32 | None = None) -> Found:
     """With whole lines of scores, in blocks; ``among``: columns of which rows are answered as places."""
+    if len(queries) == 1 and among is None:
+        row, score = alone(np.ascontiguousarray(vectors), np.ascontiguousarray(queries[0]), k)
+        return row[None], score[None]
     rows = np.empty((len(queries), k), np.int32)
     scores = np.empty((len(queries), k), np.float32)
     blocks = -(-len(queries) * len(vectors) * 4 // BLOCK_BYTES)

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
 from recsys.arrays import Bool, Float32, Int32, Int64
 from recsys.kernels import candidates as kernels
+from recsys.masks import Mask
 
 NONE = np.int32(-1)
 EMPTY = np.float32(-np.inf)
@@ -113,6 +115,13 @@ class Candidates:
         )
 
 
+class Unwanted(NamedTuple):
+    """What a query must not be answered: ``rows``, int32 (m,) each, and all that any of the ``masks`` does not hold."""
+
+    rows: tuple[Int32, ...] = ()
+    masks: tuple[Mask, ...] = ()
+
+
 def along(values: np.ndarray, order: Int64) -> np.ndarray:
     """``values``, (q, n), of the slots ``order``, int64 (q, m): numpy's ``take_along_axis``, in a third of its time.
 
@@ -150,6 +159,22 @@ def fuse(proposals: Mapping[str, Candidates], shares: Mapping[str, Float32] | No
     rows, scores, signals = kernels.fused(
         _together([part.rows for part in parts]), _together(given), _together([part.scores for part in parts]), ends
     )
+    return Candidates(rows, scores, dict(zip(proposals, signals, strict=True)))
+
+
+def blend(
+    proposals: Mapping[str, Candidates], unwanted: Sequence[Unwanted], pool: int | None, most: int | None = None
+) -> Candidates:
+    """The best of what :func:`fuse` makes of each source's ``pool`` best that are wanted, best first, all at once.
+
+    ``unwanted``: of each query. ``pool``: all of them if None; ``most``: slots, as many as proposals if None.
+    Law: it is what is left after emptying the slots of what is unwanted, ``top`` of each source, fusion, and ``top``.
+    """
+    parts = [(np.ascontiguousarray(part.rows), np.ascontiguousarray(part.scores)) for part in proposals.values()]
+    every = sum([rows.shape[1] for rows, _ in parts])
+    slots = most if most is not None else every if pool is None else pool * len(parts)
+    said = [(rows, [(mask.bits, mask.items) for mask in masks] if masks else ()) for rows, masks in unwanted]
+    rows, scores, signals = kernels.blended(parts, said, every if pool is None else pool, slots, RANK_CONSTANT)
     return Candidates(rows, scores, dict(zip(proposals, signals, strict=True)))
 
 

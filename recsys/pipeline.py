@@ -6,20 +6,24 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from recsys.arrays import Int32
 from recsys.budget import Costs
-from recsys.candidates import PROPENSITY, Candidates, fill, fuse
+from recsys.candidates import PROPENSITY, Candidates, Unwanted, fill, fuse
 from recsys.errors import SettingsError
 from recsys.fusions import FUSIONS
+from recsys.masks import Mask
 from recsys.rankers import RANKERS
-from recsys.retrieval import Fusion, Parts, Query, Source, Step
+from recsys.retrieval import Blending, Fusion, Parts, Query, Source, Step
 from recsys.sections import Section
 from recsys.sources import SOURCES
 from recsys.steps import STEPS
+from recsys.steps.excluding import Excluding
 from recsys.tracing import Watch, name_of
 
 log = logging.getLogger(__name__)
@@ -105,7 +109,7 @@ class Answer:
         return [[name for name, proposed in said if proposed[slot]] for slot in range(self.candidates.shape[1])]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Recommender:
     """One surface over one release: sources, filters, fusion, ranker, steps, ladder.
 
@@ -286,18 +290,52 @@ class Recommender:
 
     def _retrieved(self, queries: Sequence[Query], k: int, failed: list[str], watch: Watch) -> Candidates:
         depth = self._depth(queries, k)
-        proposals = {}
+        proposals, at_once = {}, None if watch.keeps else self._at_once
         for name, source in self.sources.items():
-            proposed = self._ask(name, source, queries, depth, failed)
-            watch.went("source", name, source, (), proposed, name)
-            left = _after(self.filters, queries, proposed, watch, "filter", name)
-            # The same pool for everybody, however much the others of the batch have seen.
-            proposals[name] = self._cut(left, k, watch, name) if self._further else left
+            proposals[name] = self._ask(name, source, queries, depth, failed)
+            if at_once is None:
+                watch.went("source", name, source, (), proposals[name], name)
+                proposals[name] = self._narrowed(name, proposals[name], queries, k, watch)
             watch.lap(name)
-        fused = self._fused(queries, proposals, failed) if proposals else Candidates.empty(len(queries))
+        if not proposals:
+            fused = Candidates.empty(len(queries))
+        elif at_once is None:
+            fused = self._fused(queries, proposals, failed)
+        else:
+            fused = self._blended(*at_once, queries, proposals, k, failed)
         watch.lap("fusion")
         watch.went("fusion", name_of(self.fusion), self.fusion, tuple(proposals.values()), fused)
         return fused
+
+    def _narrowed(self, name: str, proposed: Candidates, queries: Sequence[Query], k: int, watch: Watch) -> Candidates:
+        """What of a source's proposals goes on."""
+        left = _after(self.filters, queries, proposed, watch, "filter", name)
+        # The same pool for everybody, however much the others of the batch have seen.
+        return self._cut(left, k, watch, name) if self._further else left
+
+    @cached_property
+    def _at_once(self) -> tuple[Blending, list[Excluding]] | None:
+        """What makes one loop of filters, cuts and fusion: none of these filters looks at who proposed an item."""
+        fusion, filters = self.fusion, [step for step in self.filters if isinstance(step, Excluding)]
+        return (fusion, filters) if isinstance(fusion, Blending) and len(filters) == len(self.filters) else None
+
+    def _blended(
+        self,
+        fusion: Blending,
+        filters: Sequence[Excluding],
+        queries: Sequence[Query],
+        proposals: Mapping[str, Candidates],
+        k: int,
+        failed: list[str],
+    ) -> Candidates:
+        unwanted = [_of_all(filters, query) for query in queries]
+        pool, most = (self._pool(k), None) if self._further else (None, k)
+        try:
+            return fusion.blend(proposals, unwanted, pool, most)
+        except Exception:
+            log.exception("the fusion failed at once, the answer is made step by step")
+        left = {name: self._narrowed(name, part, queries, k, Watch()) for name, part in proposals.items()}
+        return self._fused(queries, left, failed)
 
     def _cut(self, left: Candidates, k: int, watch: Watch, of: str) -> Candidates:
         best = left.top(self._pool(k))
@@ -327,6 +365,17 @@ class Recommender:
             log.exception("the ranker failed, the answer keeps the fusion's order")
             failed.append("ranker")
             return fused
+
+
+def _of_all(filters: Sequence[Excluding], query: Query) -> Unwanted:
+    """What any of the filters keeps from a query."""
+    rows: list[Int32] = []
+    masks: list[Mask] = []
+    for step in filters:
+        some, among = step.unwanted(query)
+        rows += some
+        masks += among
+    return Unwanted(tuple(rows), tuple(masks))
 
 
 def optional(step: Step) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from recsys.arrays import Float32, Int32, Int64
 from recsys.attributes import Attributes
-from recsys.candidates import Candidates
+from recsys.candidates import Candidates, Unwanted
 from recsys.catalogue import Catalogue
 from recsys.filters import Filter
 from recsys.item_facts import ItemFacts
@@ -172,6 +172,20 @@ class Fusion(Protocol):
         self, queries: Sequence[Query], proposals: Mapping[str, Candidates], sources: Mapping[str, Source]
     ) -> Candidates:
         """Each item once, with what each source said of it as a signal."""
+        ...
+
+
+@runtime_checkable
+class Blending(Fusion, Protocol):
+    """A fusion that sees to it by itself that nothing unwanted gets in: one loop over all, where stages are many."""
+
+    def blend(
+        self, proposals: Mapping[str, Candidates], unwanted: Sequence[Unwanted], pool: int | None, most: int | None
+    ) -> Candidates:
+        """The ``most`` best, best first, of each source's ``pool`` best that are wanted; of all where those are None.
+
+        Law: as if what is unwanted had been taken out, each source cut, and the rest fused and cut.
+        """
         ...
 
 

@@ -26,7 +26,8 @@ def best(scores: Float32, k: int, *, above: float | None = None) -> tuple[Int32,
     The columns are put into groups; the k-th best maximum of a group is a lower bound of the k-th best score, and
     few scores reach it. Numpy lets go of the interpreter, so several threads share the lines.
     """
-    threads = min(len(os.sched_getaffinity(0)), len(scores) // ALONE)
+    # Few are not worth asking the system how many processors there are.
+    threads = min(len(os.sched_getaffinity(0)), len(scores) // ALONE) if len(scores) >= 2 * ALONE else 1
     if threads < 2:
         return _best(scores, k, above)
     with ThreadPoolExecutor(threads) as pool:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 
@@ -51,8 +52,12 @@ class Stage:
 
 
 class Watch:
-    """Says of each stage how long it took since the one before."""
+    """Says of each stage how long it took since the one before.
 
+    ``keeps``: whether it is told of filters, cuts and fusion one by one, and not only once all is done.
+    """
+
+    keeps: ClassVar[bool] = False
     __slots__ = ("_last", "seconds")
 
     def __init__(self) -> None:
@@ -78,6 +83,7 @@ class Trace(Watch):
     the one before it left.
     """
 
+    keeps: ClassVar[bool] = True
     __slots__ = ("_since", "stages")
 
     def __init__(self) -> None:

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from recsys.candidates import Candidates, beside, fill, fuse
+from recsys.candidates import Candidates, Unwanted, beside, blend, fill, fuse
+from recsys.masks import Mask
 
 
 @st.composite
@@ -52,6 +53,42 @@ def test_fusing_one_source_keeps_its_order_and_its_scores_as_a_signal(candidates
     n = candidates.shape[1]
     assert fused.top(n).rows.tolist() == candidates.top(n).rows.tolist()
     assert np.array_equal(fused.signals["only"][fused.filled], candidates.scores[candidates.filled])
+
+
+@st.composite
+def unwanted(draw):
+    rows = st.lists(st.integers(0, 11), max_size=6).map(lambda some: np.array(some, np.int32))
+    masks = st.sets(st.integers(0, 11)).map(lambda some: Mask.of_rows(some, 12))
+    return Unwanted(tuple(draw(st.lists(rows, max_size=2))), tuple(draw(st.lists(masks, max_size=2))))
+
+
+@given(
+    st.integers(1, 3).flatmap(
+        lambda q: st.tuples(
+            st.lists(proposals(queries=q), min_size=1, max_size=3), st.lists(unwanted(), min_size=q, max_size=q)
+        )
+    ),
+    st.none() | st.integers(1, 10),
+    st.none() | st.integers(0, 30),
+)
+def test_blending_at_once_is_filtering_cutting_and_fusing_step_by_step(given_, pool, most):
+    parts, kept_away = given_
+    left = {}
+    for name, part in zip("abc", parts, strict=False):
+        held = np.ones(part.shape, bool)
+        for line, each in enumerate(kept_away):
+            held[line] &= ~np.isin(part.rows[line], np.concatenate([np.zeros(0, np.int32), *each.rows]))
+            for mask in each.masks:
+                held[line] &= mask.holds(part.rows[line])
+        left[name] = part.keep(held) if pool is None else part.keep(held).top(pool)
+    fused = fuse(left)
+    step_by_step = fused.top(fused.shape[1] if most is None else most)
+    at_once = blend(dict(zip("abc", parts, strict=False)), kept_away, pool, most)
+    np.testing.assert_array_equal(at_once.rows, step_by_step.rows)
+    np.testing.assert_array_equal(at_once.scores, step_by_step.scores)
+    assert at_once.signals.keys() == step_by_step.signals.keys()
+    for name, signal in at_once.signals.items():
+        np.testing.assert_array_equal(signal, step_by_step.signals[name])
 
 
 def test_reciprocal_rank_fusion_on_hand_worked_numbers():

@@ -232,6 +232,20 @@ def test_inner_products_of_any_length(d):
 
 
 @quick
+@given(SEEDS, st.integers(0, 70), st.sampled_from([1, 3, 8, 13, 64]), st.integers(1, 80), st.booleans())
+def test_the_nearest_of_all_are_a_stable_sort_of_every_product(seed, n, d, k, alike):
+    rng = np.random.default_rng(seed)
+    # Small whole numbers: products are exact, and many are alike.
+    items, asking = (rng.integers(-1 if alike else -50, 2 if alike else 51, shape).astype(np.float32)
+                     for shape in ((n, d), (d,)))  # fmt: skip
+    scores = items @ asking
+    order = np.argsort(-scores, kind="stable")[:k]
+    rows, values = vectors.nearest(items, asking, k)
+    assert rows.tolist() == [*order.tolist(), *[-1] * (k - len(order))]
+    assert values.tolist() == [*scores[order].tolist(), *[-np.inf] * (k - len(order))]
+
+
+@quick
 @given(SEEDS, st.sampled_from([0.0, 0.3, 0.7, 1.0]), st.integers(1, 12))
 def test_diversity_takes_the_best_of_what_is_left_each_time(seed, weight, length):
     rng = np.random.default_rng(seed)
@@ -484,6 +498,13 @@ def real(*shape):
         (lambda: candidates.summed(whole(2, 3), real(2, 2), whole(1), real(1)), "one shape each"),
         (lambda: candidates.summed(whole(2, 3), real(2, 3), whole(1) + 2, real(1)), "row 2 is asked for"),
         (lambda: candidates.without(whole(1, 3), real(1, 3), whole(2), np.array([3])), "must end behind"),
+        (lambda: vectors.nearest(real(2, 3), real(2), 1), "one of 3 was wanted"),
+        (lambda: candidates.blended([(whole(1, 3), real(1, 2))], [((), ())], 5, 5, 60), "of the same queries"),
+        (lambda: candidates.blended([(whole(1, 3), real(1, 3))], [((), ())] * 2, 5, 5, 60), "of the same queries"),
+        (
+            lambda: candidates.blended([(whole(1, 3), real(1, 3))], [((), [(np.zeros(1, np.uint8), 9)])], 5, 5, 60),
+            "not one of 9 items",
+        ),
         (lambda: vocabulary.rows_of(np.zeros(2, np.uint64), whole(3), np.zeros(1, np.uint64)), "2 keys and 3 rows"),
         (lambda: vectors.products(real(2, 4), whole(1, 1), real(1, 3)), "1 of 4 were wanted"),
         (lambda: vectors.products(real(2, 4), whole(1, 1) + 2, real(1, 4)), "row 2 is asked for"),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from index.exact import Exact
 from recsys.errors import SettingsError
+from recsys.fusions.reciprocal_rank import ReciprocalRank
 from recsys.item_lists import ItemLists
 from recsys.masks import Mask
 from recsys.pipeline import Line, Recommender, Surface, unseen
@@ -116,6 +117,18 @@ def test_a_source_may_fail_and_the_request_does_not(caplog):
     assert answer.levels == ("popular",)
     assert answer.candidates.rows[0].tolist() == [29, 28, 27, 26]
     assert "on fire" in caplog.text
+
+
+def test_what_fails_at_once_is_done_step_by_step(caplog):
+    class Failing(ReciprocalRank):
+        def blend(self, *_):
+            raise RuntimeError
+
+    query = Query(now=NOW, vector=VECTORS[0], seen=np.array([0, 2], np.int32))
+    answer = replace(HOME, fusion=Failing(100)).recommend([query], 5)
+    assert "step by step" in caplog.text
+    assert not answer.degraded
+    np.testing.assert_array_equal(answer.candidates.rows, HOME.recommend([query], 5).candidates.rows)
 
 
 def test_a_line_that_names_nothing_is_refused_with_the_choices():

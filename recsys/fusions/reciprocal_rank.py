@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from recsys.candidates import Candidates, fuse
+from recsys.candidates import Candidates, Unwanted, blend, fuse
 from recsys.retrieval import Parts, Query, Source
 
 
@@ -30,3 +30,9 @@ class ReciprocalRank:
     ) -> Candidates:
         """Each item once."""
         return fuse(proposals)
+
+    def blend(
+        self, proposals: Mapping[str, Candidates], unwanted: Sequence[Unwanted], pool: int | None, most: int | None
+    ) -> Candidates:
+        """The same of what is wanted, best first."""
+        return blend(proposals, unwanted, pool, most)

@@ -227,6 +227,83 @@ static void fused_lists(Table *table, const int32_t *items, const float *added, 
     }
 }
 
+/* What a source proposed to one query, in n slots. */
+typedef struct {
+    const int32_t *rows;
+    const float *scores;
+    ptrdiff_t n;
+} Proposal;
+
+/* What a query does not want: rows, and whatever has no bit in each of some masks. */
+typedef struct {
+    const int32_t *rows;
+    ptrdiff_t many;
+    const uint8_t *bits; /* NULL: rows alone */
+    ptrdiff_t items;
+} Unwanted;
+
+enum { HIDDEN = INT32_MAX };
+
+static inline int is_barred(const Unwanted *unwanted, ptrdiff_t parts, int32_t row) {
+    for (ptrdiff_t part = 0; part < parts; part++) {
+        const Unwanted *each = unwanted + part;
+        if (each->bits != NULL && (row >= each->items || !(each->bits[row >> 3] >> (row & 7) & 1))) return 1;
+    }
+    return 0;
+}
+
+/* One list of several sources' proposals, best first: of each the `pool` best that are not unwanted, by the sum of
+ * 1 / (constant + rank), equal ones in the order in which they are met. Into `most` slots, the last ones empty, with what
+ * each source said: `stride` numbers from one source's line to the next one's. The sources have n slots together: `table`
+ * has room for these and for what is unwanted; `order`, `items`, `sums`: n each; `said`: n for each source. 0 if there is
+ * no memory. */
+static int blended_lists(Table *table, const Proposal *proposals, ptrdiff_t sources, const Unwanted *unwanted,
+                         ptrdiff_t parts, ptrdiff_t pool, double constant, ptrdiff_t n, int64_t *order, int32_t *items,
+                         float *sums, float *said, ptrdiff_t most, int32_t *rows, float *scores, float *signals,
+                         ptrdiff_t stride) {
+    ptrdiff_t many = 0;
+    table_cleared(table);
+    for (ptrdiff_t part = 0; part < parts; part++)
+        for (ptrdiff_t i = 0; i < unwanted[part].many; i++) {
+            const uint32_t row = (uint32_t)unwanted[part].rows[i];
+            put(table, place_of(table, row), row, HIDDEN);
+        }
+    for (ptrdiff_t i = 0; i < n * sources; i++) said[i] = NAN;
+    for (ptrdiff_t source = 0; source < sources; source++) {
+        const Proposal *own = proposals + source;
+        float *told = said + source * n;
+        ptrdiff_t rank = 0, i = 1;
+        while (i < own->n && own->scores[i] <= own->scores[i - 1]) i++;
+        const int falls = i >= own->n;
+        if (!falls && !falling_order(own->scores, own->n, order)) return 0;
+        for (i = 0; i < own->n && rank < pool; i++) {
+            const ptrdiff_t slot = falls ? i : (ptrdiff_t)order[i];
+            const int32_t row = own->rows[slot];
+            if (row < 0 || is_barred(unwanted, parts, row)) continue;
+            const uint32_t place = place_of(table, (uint32_t)row);
+            if (table->values[place] == HIDDEN) continue;
+            const float share = (float)(1.0 / (constant + 1 + (double)rank++));
+            if (table->values[place] < 0) {
+                put(table, place, (uint32_t)row, many);
+                items[many] = row;
+                sums[many++] = share;
+            } else {
+                sums[table->values[place]] += share;
+            }
+            told[table->values[place]] = own->scores[slot];
+        }
+    }
+    if (!falling_order(sums, many, order)) return 0;
+    for (ptrdiff_t slot = 0; slot < most; slot++) {
+        const int filled = slot < many;
+        rows[slot] = filled ? items[order[slot]] : -1;
+        scores[slot] = filled ? sums[order[slot]] : -INFINITY;
+        for (ptrdiff_t source = 0; source < sources; source++)
+            signals[source * stride + slot] = filled ? said[source * n + order[slot]] : NAN;
+    }
+    return 1;
+}
+
 /* The sums of what lists say, by items in the order in which they are met: how many. `table` has room for all. */
 static ptrdiff_t summed_lists(Table *table, const int32_t *lists, const float *weights, ptrdiff_t width,
                               const int32_t *history, const float *by, ptrdiff_t length, int32_t *items, double *sums) {

@@ -5,6 +5,7 @@ import numpy as np
 
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdlib cimport free, malloc
 
 cdef extern from "portable.h" nogil:
     void fetch_rows(const void *values, ptrdiff_t bytes, ptrdiff_t items, const int32_t *rows, ptrdiff_t n)
@@ -25,6 +26,18 @@ cdef extern from "candidates.h" nogil:
     ptrdiff_t largest_of_each(Table *, const int32_t *, const float *, ptrdiff_t n, int32_t *, float *)
     void fused_lists(Table *, const int32_t *, const float *added, const float *said, ptrdiff_t n, const int32_t *ends,
                      ptrdiff_t sources, int32_t *, float *, float *signals, ptrdiff_t stride)
+    ctypedef struct Proposal:
+        const int32_t *rows
+        const float *scores
+        ptrdiff_t n
+    ctypedef struct Unwanted:
+        const int32_t *rows
+        ptrdiff_t many
+        const uint8_t *bits
+        ptrdiff_t items
+    bint blended_lists(Table *, const Proposal *, ptrdiff_t sources, const Unwanted *, ptrdiff_t parts, ptrdiff_t pool,
+                       double constant, ptrdiff_t n, int64_t *order, int32_t *items, float *sums, float *said,
+                       ptrdiff_t most, int32_t *, float *, float *signals, ptrdiff_t stride)
     ptrdiff_t summed_lists(Table *, const int32_t *, const float *, ptrdiff_t width, const int32_t *, const float *,
                            ptrdiff_t length, int32_t *, double *)
     ptrdiff_t hide(Table *, const int32_t *, ptrdiff_t n, const int32_t *, ptrdiff_t many, uint8_t *kept)
@@ -194,6 +207,93 @@ def fused(const int32_t[:, ::1] rows, const float[:, ::1] added, const float[:, 
         for query in range(queries):
             fused_lists(&room.table, &rows[query, 0], &added[query, 0], &said[query, 0], n, &ends[0], sources,
                         &slots[query, 0], &sums[query, 0], &told[0, query, 0], queries * n)
+    return found, scores, signals
+
+
+cdef class Scratch:
+    """So many bytes, freed with their owner."""
+
+    cdef char *bytes
+
+    def __cinit__(self, size_t many):
+        self.bytes = <char *> malloc(many + 1)
+        if self.bytes == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.bytes)
+
+
+def blended(list proposals, list unwanted, ptrdiff_t pool, ptrdiff_t most, double constant):
+    """One list of several sources' proposals, best first: of each the ``pool`` best of what each query wants.
+
+    ``proposals``: rows, int32 (q, n), and scores, float32 (q, n), of each source, for the same queries. ``unwanted``:
+    of each query a list of rows that it does not want, int32 (m,), and of masks that hold what it does, bits as uint8
+    (⌈items/8⌉,) and how many items. Scored by the sum of 1 / (``constant`` + rank) over the sources; equal ones stand as
+    they are met. Rows and scores, (q, most), the last ones -1 and -inf, and what each source said, float32 (s, q,
+    most), nan where it did not.
+    """
+    cdef ptrdiff_t sources = len(proposals), queries = len(unwanted), parts = 0, n = 0, gone = 0, most_gone = 0, query
+    cdef ptrdiff_t source, part
+    cdef const int32_t[:, ::1] slots
+    cdef const float[:, ::1] values
+    cdef const int32_t[::1] hidden
+    cdef const uint8_t[::1] bits
+    for lists in unwanted:
+        parts = max(parts, <ptrdiff_t> len(lists[0]) + <ptrdiff_t> len(lists[1]))
+    cdef Scratch held = Scratch(sources * sizeof(Proposal) + (queries * parts + 1) * sizeof(Unwanted))
+    cdef Unwanted *barred = <Unwanted *> held.bytes
+    cdef Unwanted *own
+    cdef Proposal *proposed = <Proposal *> (barred + queries * parts + 1)
+    for source in range(sources):
+        slots, values = proposals[source]
+        if slots.shape[0] != queries or values.shape[0] != queries or values.shape[1] != slots.shape[1]:
+            raise ValueError("rows, scores and what is unwanted must be of the same queries")
+        proposed[source].n = slots.shape[1]
+        proposed[source].rows = &slots[0, 0] if queries and slots.shape[1] else NULL
+        proposed[source].scores = &values[0, 0] if queries and slots.shape[1] else NULL
+        n += slots.shape[1]
+    for query in range(queries):
+        rows, masks = unwanted[query]
+        own = barred + query * parts
+        for part in range(parts):
+            own[part].rows, own[part].many, own[part].bits, own[part].items = NULL, 0, NULL, 0
+        part, gone = 0, 0
+        for each in rows:
+            hidden = each
+            own[part].rows, own[part].many = &hidden[0] if hidden.shape[0] else NULL, hidden.shape[0]
+            gone += hidden.shape[0]
+            part += 1
+        for each, items in masks:
+            bits = each
+            if 8 * bits.shape[0] < items:
+                raise ValueError(f"a mask of {bits.shape[0]} bytes is not one of {items} items")
+            own[part].bits, own[part].items = &bits[0] if bits.shape[0] else <const uint8_t *> held.bytes, items
+            part += 1
+        most_gone = max(most_gone, gone)
+    found, scores = np.empty((queries, most), np.int32), np.empty((queries, most), np.float32)
+    signals = np.empty((sources, queries, most), np.float32)
+    if not queries or not most:
+        return found, scores, signals
+    cdef int32_t[:, ::1] best = found
+    cdef float[:, ::1] sums = scores
+    cdef float[:, :, ::1] told = signals
+    cdef Room room = Room(n + most_gone)
+    cdef Scratch spare = Scratch(n * (sizeof(int64_t) + sizeof(int32_t) + (1 + sources) * sizeof(float)))
+    cdef int64_t *order = <int64_t *> spare.bytes
+    cdef int32_t *items_met = <int32_t *> (order + n)
+    cdef float *added = <float *> (items_met + n)
+    cdef bint fits = True
+    with nogil:
+        for query in range(queries):
+            fits = fits and blended_lists(&room.table, proposed, sources, barred + query * parts, parts, pool, constant,
+                                          n, order, items_met, added, added + n, most, &best[query, 0],
+                                          &sums[query, 0], &told[0, query, 0] if sources else NULL, queries * most)
+            for source in range(sources):
+                proposed[source].rows += proposed[source].n
+                proposed[source].scores += proposed[source].n
+    if not fits:
+        raise MemoryError
     return found, scores, signals
 
 

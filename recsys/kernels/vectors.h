@@ -29,6 +29,35 @@ static inline float inner(const float *a, const float *b, ptrdiff_t d) {
  * for 0.7 ms and more, whatever it did then; after products of 128 bits it did not. See record 30. */
 typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
 
+/* Of one vector with `lines` others that stand behind each other, which take turns, so that no sum waits for itself. */
+ALWAYS_INLINE
+static inline void products_of_lines(const float *vectors, ptrdiff_t d, const int lines, const float *with,
+                                     float *products) {
+    Four even[4] = {{0}}, odd[4] = {{0}};
+    ptrdiff_t at = 0;
+    for (; at + 8 <= d; at += 8) {
+        const Four first = *(const Four *)(with + at), second = *(const Four *)(with + at + 4);
+        for (int line = 0; line < lines; line++) {
+            even[line] += first * *(const Four *)(vectors + line * d + at);
+            odd[line] += second * *(const Four *)(vectors + line * d + at + 4);
+        }
+    }
+    for (int line = 0; line < lines; line++) {
+        const Four sum = even[line] + odd[line];
+        float rest = 0;
+        for (ptrdiff_t i = at; i < d; i++) rest += with[i] * vectors[line * d + i];
+        products[line] = ((sum[0] + sum[1]) + (sum[2] + sum[3])) + rest;
+    }
+}
+
+/* Of one vector with each of n that stand behind each other. */
+FOR_EACH_PROCESSOR
+static void products_of_all(const float *vectors, ptrdiff_t d, ptrdiff_t n, const float *with, float *products) {
+    ptrdiff_t i = 0;
+    for (; i + 4 <= n; i += 4) products_of_lines(vectors + i * d, d, 4, with, products + i);
+    for (; i < n; i++) products_of_lines(vectors + i * d, d, 1, with, products + i);
+}
+
 /* Of one vector with WIDE others, which stand beside each other: (d, WIDE). */
 typedef struct {
     float of[WIDE];

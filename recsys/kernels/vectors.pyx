@@ -4,11 +4,47 @@
 import numpy as np
 
 from libc.stdint cimport int32_t, int64_t
+from libc.stdlib cimport free, malloc
 
 cdef extern from "vectors.h" nogil:
+    void products_of_all(const float *, ptrdiff_t d, ptrdiff_t n, const float *, float *)
     void products_of_one(const float *, ptrdiff_t d, const int32_t *, ptrdiff_t n, const float *, float *)
     void diverse_order(const float *, ptrdiff_t d, const int32_t *, ptrdiff_t n, float weight, ptrdiff_t length,
                        float *values, float *nearest, int64_t *order)
+
+
+cdef extern from "candidates.h" nogil:
+    ctypedef struct Pool:
+        ptrdiff_t wanted
+    bint pool_made(Pool *, ptrdiff_t wanted, ptrdiff_t most)
+    void pool_freed(Pool *)
+    bint largest_of_line(Pool *, const float *, ptrdiff_t n, ptrdiff_t k, int32_t *, float *)
+
+
+def nearest(const float[:, ::1] vectors, const float[::1] asking, ptrdiff_t k):
+    """The rows and the inner products of the k vectors, of float32 (n, d), of the largest with one, float32 (d,).
+
+    Best first, equal ones by row, in exactly k slots: int32 (k,) and float32 (k,), -1 and -inf where n is less.
+    """
+    cdef ptrdiff_t n = vectors.shape[0], d = vectors.shape[1]
+    if asking.shape[0] != d:
+        raise ValueError(f"asked with a vector of {asking.shape[0]}: one of {d} was wanted")
+    found, scores = np.empty(k, np.int32), np.empty(k, np.float32)
+    cdef int32_t[::1] rows = found
+    cdef float[::1] values = scores
+    cdef float *products = <float *> malloc((n + 1) * sizeof(float))
+    cdef Pool pool
+    cdef bint fits = pool_made(&pool, k, k) and products != NULL
+    if fits and k:
+        with nogil:
+            if n and d:
+                products_of_all(&vectors[0, 0], d, n, &asking[0], products)
+            fits = largest_of_line(&pool, products, n, k, &rows[0], &values[0])
+    pool_freed(&pool)
+    free(products)
+    if not fits:
+        raise MemoryError
+    return found, scores
 
 
 cdef int check(const int32_t[:, ::1] rows, ptrdiff_t items) except -1:

@@ -52,6 +52,8 @@ def searched(index: SearchIndex, asking: list[int], vectors: Float32, queries: S
     """
     if not asking:
         return Candidates.empty(len(queries))
+    if len(queries) == 1:
+        return index.search(vectors, k, queries[0].allowed)
     # Those who allow the same are searched for at once: usually all of them.
     masks = {id(queries[place].allowed): queries[place].allowed for place in asking}
     if len(masks) == 1 and len(asking) == len(queries):
@@ -80,12 +82,15 @@ def scored(items: Float32, asking: list[int], vectors: Float32, rows: Int32) -> 
 
 def _asking(queries: Sequence[Query]) -> tuple[list[int], Float32]:
     """The places of the queries that have a vector, and the vectors, float32 (asking, d)."""
+    if len(queries) == 1:
+        vector = queries[0].vector
+        if vector is not None and np.count_nonzero(vector):
+            return [0], np.ascontiguousarray(vector)[None]
+        return [], np.zeros((0, 0), np.float32)
     asking = [
         (place, q.vector) for place, q in enumerate(queries) if q.vector is not None and np.count_nonzero(q.vector)
     ]
     if not asking:
         return [], np.zeros((0, 0), np.float32)
-    if len(asking) == 1:
-        return [asking[0][0]], np.ascontiguousarray(asking[0][1])[None]
     places, vectors = zip(*asking, strict=True)
     return list(places), np.stack(vectors)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from recsys.candidates import Candidates
+from recsys.candidates import Unwanted
 from recsys.masks import Mask
 from recsys.retrieval import Parts, Query
+from recsys.steps.excluding import Excluding
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Available:
+class Available(Excluding):
     """Empty the slots of items that may not be answered; every surface begins with it as soon as there are any."""
 
     allowed: Mask | None
@@ -21,6 +21,6 @@ class Available:
         """No options."""
         return cls(parts.available)
 
-    def __call__(self, queries: Sequence[Query], candidates: Candidates) -> Candidates:  # noqa: ARG002  all alike
-        """The candidates without them."""
-        return candidates if self.allowed is None else candidates.keep(self.allowed.holds(candidates.rows))
+    def unwanted(self, query: Query) -> Unwanted:  # noqa: ARG002  all alike
+        """What is not there."""
+        return Unwanted(masks=() if self.allowed is None else (self.allowed,))

@@ -11,7 +11,7 @@ from recsys.arrays import Float32
 from recsys.candidates import Candidates
 from recsys.errors import unknown_choice
 from recsys.retrieval import SIMILAR_INDEX, Parts, Query
-from recsys.steps.seen import without
+from recsys.steps.excluding import without
 
 
 @dataclass(frozen=True, slots=True, eq=False)
