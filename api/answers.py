@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -12,13 +13,14 @@ import numpy as np
 from fastapi import Request, Response
 from prometheus_client import Counter, Histogram
 from pydantic_core import to_json
-from starlette.types import Receive, Scope, Send
+from starlette.background import BackgroundTask
 
 from api.metrics import METRICS
 from api.writing import Impressions
 from recsys.arrays import Int32
 from recsys.assembly import Engine
 from recsys.candidates import PROPENSITY, RANK_CONSTANT
+from recsys.kernels.answers import listed, proposers
 from recsys.logs.records import Shown
 from recsys.pipeline import RANKER
 from recsys.pipeline import Answer as Ranked
@@ -27,6 +29,19 @@ from recsys.retrieval import Query
 
 NEVER_KEPT = {"Cache-Control": "no-store"}
 """For lists that the next event may change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One list as it is answered: what is ``said`` of it, its ``items`` as JSON, and how many were ``given`` before."""
+
+    said: Mapping[str, Any]
+    items: bytes
+    given: int = 0
+
+    def json(self) -> bytes:
+        """All of it."""
+        return b'%b,"items":%b}' % (to_json(self.said)[:-1], self.items)
 
 
 def answer(
@@ -41,47 +56,59 @@ def answer(
     explain: bool = False,
 ) -> Response:
     """One list as a response, with ``headers`` unless a part of it failed."""
-    content = content_of(engine, query, ranked, 0, surface, subject, degraded, explain=explain)
+    listed = listed_of(engine, query, ranked, 0, surface, subject, degraded, explain=explain)
     # A list made without some part must not outlive the failure.
-    keep = NEVER_KEPT if content["degraded"] else headers
-    return Answered(content, [content], surface, ranked.seconds, keep)
+    keep = NEVER_KEPT if listed.said["degraded"] else headers
+    return Answered(listed.json(), [listed], surface, ranked.seconds, keep)
 
 
 class Answered(Response):
-    """One list or several as JSON, with how long each stage took; they are counted once they were sent.
+    """JSON that holds one list or several, with how long each stage took; they are counted once they were sent.
 
-    ``lists``: what of ``content`` is a list; ``seconds``: by stage; ``notes``: what else there is to do then.
+    ``seconds``: by stage; ``notes``: what else there is to do then.
     """
 
     media_type = "application/json"
 
     def __init__(
         self,
-        content: Mapping[str, Any],
-        lists: Sequence[Mapping[str, Any]],
+        content: bytes,
+        lists: Sequence[Listed],
         surface: str,
         seconds: Mapping[str, float],
         headers: Mapping[str, str] = NEVER_KEPT,
         notes: Sequence[Callable[[], None]] = (),
     ) -> None:
         took = ", ".join([f"{_token(stage)};dur={1000 * each:.3f}" for stage, each in seconds.items()])
-        super().__init__(to_json(content), headers={**headers, "Server-Timing": took})
+        behind = Behind(lists, surface, seconds, notes)
+        super().__init__(content, headers={**headers, "Server-Timing": took}, background=behind)
+
+
+class Behind(BackgroundTask):
+    """What is done behind an answer, for which nobody has to wait."""
+
+    def __init__(
+        self,
+        lists: Sequence[Listed],
+        surface: str,
+        seconds: Mapping[str, float],
+        notes: Sequence[Callable[[], None]],
+    ) -> None:
         self._lists, self._surface, self._seconds, self._notes = lists, surface, seconds, notes
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; then count, for which nobody has to wait."""
-        await super().__call__(scope, receive, send)
+    async def __call__(self) -> None:
+        """Count, then do the rest."""
         for stage, took in self._seconds.items():
             _stage(self._surface, stage).observe(took)
         for each in self._lists:
-            _level(self._surface, each["level"]).inc()
-            for part in each["degraded"]:
+            _level(self._surface, each.said["level"]).inc()
+            for part in each.said["degraded"]:
                 METRICS.degraded.labels(part).inc()
         for note in self._notes:
             note()
 
 
-def content_of(
+def listed_of(
     engine: Engine,
     query: Query,
     ranked: Ranked,
@@ -92,76 +119,93 @@ def content_of(
     *,
     explain: bool = False,
     given: int = 0,
-) -> dict[str, Any]:
+) -> Listed:
     """What is answered to the query at ``place``; ``given``: how many items were on pages before."""
-    # A plain dictionary: building and checking models costs more than the search.
-    found = ranked.candidates
-    count = int(np.count_nonzero(found.rows[place] >= 0))
-    ids = engine.items.ids(found.rows[place, :count])
-    # Never the model's own: inner products would give the vectors away to whoever asks often enough.
-    scores, sources = _scores(given, count), ranked.sources(place)
+    # Neither models nor dictionaries: to build and write one for each item costs more than the search.
+    rows, signals = ranked.candidates.rows[place], ranked.candidates.signals
+    count = int(np.count_nonzero(rows >= 0))
+    names = tuple([name for name in signals if name != PROPENSITY])
+    proposed = proposers([signals[name][place] for name in names], count)
     parts = [*degraded, *ranked.degraded]
-    items: list[dict[str, Any]] = [
-        {"item_id": ids[slot], "rank": given + slot + 1, "score": scores[slot], "sources": sources[slot]}
-        for slot in range(count)
-    ]
+    tails = [_tail(names, bits) for bits in proposed]
     if explain:
-        _explain(engine, query, surface, found.rows[place], items, ranked=RANKER not in parts)
-    return {
+        sources = [_sources(names, bits) for bits in proposed]
+        why = _explained(engine, query, surface, rows, sources, ranked=RANKER not in parts)
+        tails = [b"%b,%b" % (tail[:-1], to_json(each)[1:]) for tail, each in zip(tails, why, strict=True)]
+    said = {
         **subject,
         "surface": surface,
         "release": engine.id,
         "level": ranked.levels[place],
         "degraded": parts,
-        "items": items,
-        "reason": None if count == found.shape[1] else _reason(engine, query, count),
+        "reason": None if count == len(rows) else _reason(engine, query, count),
         "request_id": secrets.token_hex(8),
     }
+    return Listed(said, listed(engine.items.ids(rows[:count]), _heads(given, count), tails), given)
 
 
-def _explain(
-    engine: Engine, query: Query, surface: str, rows: Int32, items: list[dict[str, Any]], *, ranked: bool
-) -> None:
-    """Write into each item what of the history speaks for it and, where it was ranked, what moved it."""
-    there = rows[: len(items)]
-    for item, why in zip(items, reasons(engine, surface, query, there, [i["sources"] for i in items]), strict=True):
+def _explained(
+    engine: Engine, query: Query, surface: str, rows: Int32, sources: list[list[str]], *, ranked: bool
+) -> list[dict[str, Any]]:
+    """Of each item what of the history speaks for it and, where it was ranked, what moved it."""
+    there = rows[: len(sources)]
+    items: list[dict[str, Any]] = []
+    for why in reasons(engine, surface, query, there, sources):
         named = engine.items.ids(np.array([reason.row for reason in why], np.int32))
         pairs = zip(named, why, strict=True)
-        item["because"] = [{"item_id": id_, "share": round(reason.share, 3)} for id_, reason in pairs]
+        items.append({"because": [{"item_id": id_, "share": round(reason.share, 3)} for id_, reason in pairs]})
     moved = causes(engine, surface, query, there, len(rows)) if ranked else None
     for item, by in zip(items, moved or (), strict=False):
         item["features"] = [
             {"feature": cause.feature, "about": cause.about, "share": round(cause.share, 3)} for cause in by
         ]
+    return items
 
 
-def note(impressions: Impressions, query: Query, ranked: Ranked, place: int, content: Mapping[str, Any]) -> None:
+def note(impressions: Impressions, engine: Engine, query: Query, ranked: Ranked, place: int, listed: Listed) -> None:
     """Have it noted what the query at ``place`` was shown, if it is somebody's and its answer one of those noted."""
-    items: list[dict[str, Any]] = content["items"]
-    if query.user is None or not items or not impressions.wants(content["request_id"]):
+    said, rows = listed.said, ranked.candidates.rows[place]
+    items = engine.items.ids(rows[rows >= 0])
+    if query.user is None or not items or not impressions.wants(said["request_id"]):
         return
     odds = ranked.candidates.signals.get(PROPENSITY)
     # What the ladder filled up with was not drawn, so it stands there for certain.
     drawn = () if odds is None else tuple(np.nan_to_num(odds[place, : len(items)].astype(float), nan=1.0).tolist())
     impressions.add(
         Shown(
-            content["request_id"],
+            said["request_id"],
             int(query.now.timestamp()),
             query.user,
-            tuple(item["item_id"] for item in items),
-            content["surface"],
-            content["release"],
-            content["level"],
-            items[0]["rank"],
+            tuple(items),
+            said["surface"],
+            said["release"],
+            said["level"],
+            listed.given + 1,
             drawn,
         )
     )
 
 
 @lru_cache(maxsize=256)
-def _scores(given: int, count: int) -> Sequence[float]:
-    """What a list is said to be scored by behind so many items: the place."""
-    return [round(1 / (RANK_CONSTANT + given + rank), 6) for rank in range(1, count + 1)]
+def _heads(given: int, count: int) -> list[bytes]:
+    """What is said of each item of a list behind so many: its rank and, as its score, what the rank is worth.
+
+    Never the model's own score: inner products would give the vectors away to whoever asks often enough.
+    """
+    ranks = range(given + 1, given + count + 1)
+    return [b',"rank":%d,"score":%b' % (rank, to_json(round(1 / (RANK_CONSTANT + rank), 6))) for rank in ranks]
+
+
+@lru_cache(maxsize=1024)
+def _sources(names: tuple[str, ...], bits: int) -> list[str]:
+    """Those of some sources whose bits are set."""
+    return [name for bit, name in enumerate(names) if bits >> bit & 1]
+
+
+@lru_cache(maxsize=1024)
+def _tail(names: tuple[str, ...], bits: int) -> bytes:
+    """What is said last of an item: who proposed it."""
+    return b',"sources":%b}' % to_json(_sources(names, bits))
 
 
 # Looking a counter up by its labels takes as long as counting.

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from api import changes, events, page, playlists, problems, recommend, routes
 from api.direct import Ahead
 from api.live import Live
 from api.metrics import Measured
+from api.wire import AHEAD
 from api.writing import Impressions, Writer
 from recsys import __version__
 from recsys.activity import Limits
@@ -56,10 +57,10 @@ def create_app(
     open_log: Callable[[], AbstractAsyncContextManager[EventLog]],
 ) -> FastAPI:
     """The service over ``live`` engines, the store that ``open_store`` opens and the log that ``open_log`` does."""
-    serve = settings.serve
+    serve, waiting = settings.serve, problems.Waiting(settings.serve.max_waiting)
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
         async with open_store() as store, open_log() as events_log, opened_shelf(settings.state) as shelf:
             writer = Writer(events_log)
             impressions = Impressions(writer, settings.log.impressions)
@@ -83,7 +84,7 @@ def create_app(
             tasks.append(asyncio.create_task(_every(FLUSH_SECONDS, lambda: _flush(impressions))))
             trends = Trends(settings.stream.half_life_days)
             tasks.append(asyncio.create_task(_every(TRENDS_SECONDS, lambda: _look_at_trends(live, store, trends))))
-            yield
+            yield {AHEAD: Ahead(app, recommend.router.routes, waiting)}
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -111,9 +112,8 @@ def create_app(
         app.include_router(playlists.page)
         app.mount("/", Fresh(directory=WEB, html=True))
     problems.install(app)
-    app.add_middleware(Ahead, routes=recommend.router.routes)
     app.add_middleware(problems.BodyLimit)
-    app.add_middleware(problems.Shed, most=serve.max_waiting)
+    app.add_middleware(problems.Shed, waiting=waiting)
     app.add_middleware(Measured)
     return app
 

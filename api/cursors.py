@@ -10,7 +10,7 @@ import hmac
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 
 import numpy as np
@@ -27,6 +27,9 @@ MOST = 1000
 """Items that can be given page by page."""
 LIFE = 24 * 3600
 """Seconds from the first page after which a reader begins anew."""
+
+NOTHING: UInt64 = np.zeros(0, np.uint64)
+NOTHING.flags.writeable = False
 
 
 class CursorInvalid(ValueError):
@@ -46,7 +49,11 @@ class Cursor:
 
     began: int
     seed: int
-    given: UInt64
+    given: UInt64 = field(default_factory=lambda: NOTHING)
+
+    def behind(self, keys: UInt64) -> Cursor:
+        """The place behind further items, uint64 (m,)."""
+        return Cursor(self.began, self.seed, np.concatenate([self.given, keys]) if len(self.given) else keys)
 
     def signed(self, key: bytes, user: str, surface: str) -> str:
         """As text for a URL."""

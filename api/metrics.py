@@ -123,10 +123,14 @@ class Measured:
         try:
             await self._app(scope, receive, watching)
         finally:
-            route = getattr(scope.get("route"), "path", "other")
-            _requests(route, status).inc()
             # What is done behind the answer is nobody's wait.
-            _latency(route).observe(took or time.perf_counter() - start)
+            answered(getattr(scope.get("route"), "path", "other"), status, took or time.perf_counter() - start)
+
+
+def answered(route: str, status: int, seconds: float) -> None:
+    """Count a request of a route that was answered after so many seconds."""
+    _requests(route, status).inc()
+    _latency(route).observe(seconds)
 
 
 # Looking a counter up by its labels takes as long as counting.

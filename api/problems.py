@@ -134,34 +134,53 @@ def short(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:60]}… ({len(text):,} characters)"
 
 
+class Waiting:
+    """How many requests are being answered by this process: those for whom one is entered.
+
+    ``most``: so many may be.
+    """
+
+    __slots__ = ("here", "most")
+
+    def __init__(self, most: int) -> None:
+        self.here, self.most = 0, most
+
+    @property
+    def full(self) -> bool:
+        """Whether no more are taken."""
+        return self.here >= self.most
+
+    def __enter__(self) -> None:
+        self.here += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.here -= 1
+
+
 class Shed:
     """ASGI middleware: beyond so many requests at once, answer 503 before any work is done.
 
     A queue that has grown longer than what is answered in a second makes everybody wait, and helps nobody.
     """
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
-        self._app = app
-        self._most = most
-        self._here = 0
+    def __init__(self, app: ASGIApp, waiting: Waiting) -> None:
+        self._app, self._waiting = app, waiting
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count, then pass on. Whoever looks whether the process lives is always answered."""
         if scope["type"] != "http" or scope["path"] in ALWAYS:
             await self._app(scope, receive, send)
             return
-        if self._here >= self._most:
+        if self._waiting.full:
             METRICS.shed.inc()
             detail = (
-                f"{self._here} requests are being answered by this process, and no more wait: ask again, or less often"
+                f"{self._waiting.here} requests are being answered by this process, and no more wait: ask again, or "
+                "less often"
             )
             await document(503, detail, headers={"Retry-After": "1"})(scope, receive, send)
             return
-        self._here += 1
-        try:
+        with self._waiting:
             await self._app(scope, receive, send)
-        finally:
-            self._here -= 1
 
 
 class BodyLimit:

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
+from pydantic_core import to_json
 
-from api.answers import NEVER_KEPT, Answered, answer, content_of, note
+from api.answers import NEVER_KEPT, Answered, answer, listed_of, note
 from api.cursors import LIFE, MOST, Cursor, CursorExpired, CursorInvalid
 from api.direct import Direct
 from api.lookup import engine_of, engine_with, impressions_of, key_of, states_of, surface_of
@@ -74,14 +75,14 @@ async def recommend(
         query = replace(query, seed=at.seed, excluded=np.union1d(wanted.excluded, given[given >= 0]).astype(np.int32))
     ranked = recommender.recommend([query], k, start, trace)
     rows = ranked.candidates.rows[0]
-    after = Cursor(at.began, at.seed, np.concatenate([at.given, engine.items.row_keys[rows[rows >= 0]]]))
-    there = rows[-1] >= 0 and len(after.given) < MOST
-    on = after.signed(key_of(request), user_id, surface) if there else None
+    # Only a full list has another one behind it.
+    there = rows[-1] >= 0 and len(at.given) + k < MOST
+    on = at.behind(engine.items.row_keys[rows]).signed(key_of(request), user_id, surface) if there else None
     subject = {"user_id": user_id, "cursor": on, **wanted.said(), **told(engine, trace, 0)}
-    content = content_of(engine, query, ranked, 0, surface, subject, degraded, explain=explain, given=len(at.given))
+    list_ = listed_of(engine, query, ranked, 0, surface, subject, degraded, explain=explain, given=len(at.given))
     # Who looks into an answer was shown nothing.
-    notes = [] if trace is not None else [partial(note, impressions_of(request), query, ranked, 0, content)]
-    return Answered(content, [content], surface, {"state": waited, **ranked.seconds}, notes=notes)
+    notes = [] if trace is not None else [partial(note, impressions_of(request), engine, query, ranked, 0, list_)]
+    return Answered(list_.json(), [list_], surface, {"state": waited, **ranked.seconds}, notes=notes)
 
 
 @router.post(
@@ -120,15 +121,16 @@ async def recommend_posted(request: Request, body: RecommendRequest) -> Response
         wanted.asked(engine.resolver.known(user, state, now)) for user, state in zip(body.user_ids, states, strict=True)
     ]
     ranked = recommender.recommend(queries, body.k, watch=trace)
-    answers, notes = [], []
+    lists, notes = [], []
     for place, query in enumerate(queries):
         subject = {"user_id": query.user, **wanted.said(), **told(engine, trace, place)}
-        content = content_of(engine, query, ranked, place, body.surface, subject, degraded, explain=body.explain)
+        list_ = listed_of(engine, query, ranked, place, body.surface, subject, degraded, explain=body.explain)
         if trace is None:
-            notes.append(partial(note, impressions_of(request), query, ranked, place, content))
-        answers.append(content)
-    content = {"release": engine.id, "answers": answers, "request_id": secrets.token_hex(8)}
-    return Answered(content, answers, body.surface, {"state": waited, **ranked.seconds}, notes=notes)
+            notes.append(partial(note, impressions_of(request), engine, query, ranked, place, list_))
+        lists.append(list_)
+    said = to_json({"release": engine.id, "request_id": secrets.token_hex(8)})
+    content = b'%b,"answers":[%b]}' % (said[:-1], b",".join([list_.json() for list_ in lists]))
+    return Answered(content, lists, body.surface, {"state": waited, **ranked.seconds}, notes=notes)
 
 
 def _weights(engine: Engine, history: list[HistoryEntry]) -> Float32:
@@ -144,7 +146,7 @@ def _place(request: Request, cursor: str | None, query: Query, surface: str) -> 
     """Where a reader stands: at the beginning without a cursor; 400 or 410 for one that leads nowhere."""
     now = int(query.now.timestamp())
     if cursor is None:
-        return Cursor(now, query.seed, np.zeros(0, np.uint64))
+        return Cursor(now, query.seed)
     try:
         return Cursor.read(cursor, key_of(request), query.user or "", surface, now)
     except CursorInvalid:

@@ -23,7 +23,7 @@ from recsys.assembly import HOME, Engine
 
 LOOPS = ("candidates", "features", "trees", "vectors", "vocabulary")
 """The modules of :mod:`recsys.kernels` that an answer goes through, besides the cells of an index."""
-OF_FLOOR = frozenset({"trees.score", "candidates.largest"})
+OF_FLOOR = frozenset({"trees.score", "candidates.largest", "vectors.nearest"})
 """What the floor has: the trees, and the best of an exact search."""
 
 

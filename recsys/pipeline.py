@@ -188,7 +188,7 @@ class Recommender:
             self.costs.took(RANKER, (time.perf_counter() - start) / len(queries))
             watch.lap(RANKER)
             watch.went("ranker", RANKER, self.ranker, (before,), fused)
-        steps = tuple(step for step in self.steps if name_of(step) not in out)
+        steps = tuple(step for step in self.steps if name_of(step) not in out) if out else self.steps
         listed = self._stepped(steps, queries, fused, failed, end, watch)
         found = listed.top(k)
         watch.lap("steps")

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
-from recsys.arrays import Bool, Float32, Int32, Int64, UInt64
+from recsys.arrays import Bool, Float32, Int32, Int64, UInt64, at_hand
 from recsys.folding import Fold
-from recsys.kernels.vocabulary import places_of
+from recsys.kernels.vocabulary import news
 from recsys.mapping import load_mapped
 from recsys.retrieval import NO_TIMES, PERSONAL, RECENT, Query
 from recsys.stores import UserState
@@ -53,13 +53,17 @@ class History:
         indptr = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=len(data.users)))])
         return cls(indptr, data.item[last[order]], weights[order], data.time[last[order]])
 
+    def of_row(self, user: int) -> History:
+        """That of one user, see :meth:`of_rows`."""
+        start, stop = (int(self.indptr[user]), int(self.indptr[user + 1])) if user >= 0 else (0, 0)
+        own = slice(start, stop)
+        return History(np.array([0, stop - start]), self.rows[own], self.weights[own], self.times[own])
+
     def of_rows(self, users: Sequence[int] | Int32 | Int64) -> History:
         """That of some users, by their rows; who has the row -1 did nothing."""
         users = np.asarray(users)
-        if len(users) == 1 and users[0] >= 0:
-            own = slice(int(self.indptr[users[0]]), int(self.indptr[users[0] + 1]))
-            alone = np.array([0, own.stop - own.start])
-            return History(alone, self.rows[own], self.weights[own], self.times[own])
+        if len(users) == 1:
+            return self.of_row(int(users[0]))
         starts = self.indptr[users]
         counts = np.where(users < 0, 0, self.indptr[users + 1] - starts)
         indptr = np.concatenate([[0], np.cumsum(counts)])
@@ -169,7 +173,7 @@ class Resolver:
 
     def known(self, user: str, state: UserState | None, now: datetime) -> Query:
         """The query of a named user: by what the release knows of them and by their state, as far as it is newer."""
-        return self._query(user, int(self.users.ids.rows([user])[0]), state, now)
+        return self._query(user, self.users.ids.row(user), state, now)
 
     def learned(self, row: int, now: datetime) -> Query:
         """The query of the user in a row by what the release knows of them alone."""
@@ -212,8 +216,6 @@ class Resolver:
 
     def _taken(self, rows: Int32, states: Sequence[UserState | None]) -> tuple[History, Bool]:
         base = self.users.history.of_rows(rows)
-        if len(states) == 1:
-            return self._taken_alone(base, states[0])
         owners = [owner for owner, state in enumerate(states) if state is not None and len(state.recent)]
         if not owners:
             return base, np.zeros(len(rows), bool)
@@ -226,31 +228,29 @@ class Resolver:
         known = items >= 0
         return base.with_events(owner[known], items[known], weights[known], times[known])
 
-    def _taken_alone(self, base: History, state: UserState | None) -> tuple[History, Bool]:
-        """The same of one user, whose items are told apart by their keys: what is known already is not looked for."""
-        if state is None or not np.count_nonzero(new := self._is_new(base, state.recent, state.times)):
-            return base, np.zeros(1, bool)
+    def _with_news(self, base: History, state: UserState, new: Int64) -> tuple[History, bool]:
+        """What one user took, with the events of theirs that are not known yet; whether any of these has weight."""
         items, weights, times = self.items.rows_of_keys(state.recent[new]), state.weights[new], state.times[new]
         known = items >= 0
-        return base.with_events(np.zeros(known.sum(), np.int64), items[known], weights[known], times[known])
-
-    def _is_new(self, taken: History, keys: UInt64, times: Int64) -> Bool:
-        """Which events of one user are not known yet, before their items are looked for in the whole catalogue."""
-        at = places_of(keys, self.items.row_keys[taken.rows])
-        new: Bool = at < 0
-        if not np.count_nonzero(new):
-            return times > taken.times[at]
-        new[~new] = times[~new] > taken.times[at[~new]]
-        return new
+        owner = np.zeros(np.count_nonzero(known), np.int64)
+        taken, taught = base.with_events(owner, items[known], weights[known], times[known])
+        return taken, bool(taught[0])
 
     def _query(self, user: str, row: int, state: UserState | None, now: datetime) -> Query:
-        taken, taught = self._taken(np.array([row], np.int32), [state])
+        taken, taught = self.users.history.of_row(row), False
+        said: dict[str, Any] = {}
+        if state is not None:
+            # What is known already is not looked for in the whole catalogue.
+            keys, rows = at_hand(self.items.row_keys, taken.rows)
+            new, others = news(keys, rows, taken.times, state.recent, state.times, state.seen)
+            if new is not None:
+                taken, taught = self._with_news(taken, state, new)
+            said = self._said(taken, state, others)
         recent = slice(self.users.recent)
-        said: dict[str, Any] = {} if state is None else self._said(taken, state)
         return Query(
             now=now,
             user=user,
-            vector=self._vector(row, taken, bool(taught[0]), state),
+            vector=self._vector(row, taken, taught, state),
             recent=taken.rows[recent],
             weights=taken.weights[recent],
             times=taken.times[recent],
@@ -272,14 +272,14 @@ class Resolver:
         # Nobody has folded this very state into this release's space yet: the same, a little later.
         return self.folded(taken)[0]
 
-    def _said(self, taken: History, state: UserState) -> dict[str, Any]:
-        """What a state tells besides what was taken, by the names of a query; everything that was taken is seen too."""
+    def _said(self, taken: History, state: UserState, others: Int64 | None) -> dict[str, Any]:
+        """What a state tells besides what was taken, by the names of a query; everything that was taken is seen too.
+
+        ``others``: places of what was seen and not taken.
+        """
         said: dict[str, Any] = {"interests": state.interests}
-        if len(state.seen):
-            # Most of it was taken, and its rows are known.
-            others = state.seen[places_of(state.seen, self.items.row_keys[taken.rows]) < 0]
-            if len(others):
-                said["seen"] = np.unique(np.concatenate([taken.rows, self._rows(others)]))
+        if others is not None:
+            said["seen"] = np.unique(np.concatenate([taken.rows, self._rows(state.seen[others])]))
         if len(dismissed := state.dismissed):
             said["dismissed"] = self._rows(dismissed)
         if len(state.shown):

@@ -82,6 +82,15 @@ class Vocabulary:
         """
         return self.rows_of_keys(keys_of(ids))
 
+    def row(self, id_: str) -> int:
+        """One id to its row; -1 where unknown.
+
+        >>> Vocabulary.of(["a", "b"]).row("b")
+        1
+        """
+        key = xxhash.xxh3_64_intdigest(id_.encode("utf-8", "surrogatepass"))
+        return kernels.row_of(self._keys, self._key_rows, key)
+
     def rows_of_keys(self, keys: UInt64) -> Int32:
         """Keys to rows, int32 (m,); -1 where unknown. A few looks a key, no strings touched."""
         return kernels.rows_of(self._keys, self._key_rows, np.ascontiguousarray(keys, np.uint64))
@@ -154,6 +163,11 @@ class _Chained(Vocabulary):
     def rows_of_keys(self, keys: UInt64) -> Int32:
         rows, later = self._first.rows_of_keys(keys), self._later.rows_of_keys(keys)
         return np.where((rows < 0) & (later >= 0), later + np.int32(len(self._first)), rows)
+
+    def row(self, id_: str) -> int:
+        row = self._first.row(id_)
+        later = self._later.row(id_) if row < 0 else -1
+        return len(self._first) + later if later >= 0 else row
 
     def ids(self, rows: Int32) -> list[str]:
         rows, n = np.asarray(rows, np.int64), len(self._first)

@@ -31,7 +31,7 @@ def test_the_command_prints_what_was_asked_for(tmp_path, monkeypatch):
     assert document["libraries"].keys() == document["floor"].keys() >= {"search_similar-to-recent", "trees"}
     assert document["libraries_ms"] == pytest.approx(sum(document["libraries"].values()), abs=1e-3)
     assert document["times_libraries"] > 0
-    assert document["loops"].keys() >= {"candidates.fused", "features.cosines", "vectors.diverse", "vocabulary.texts"}
+    assert document["loops"].keys() >= {"candidates.blended", "features.cosines", "vectors.diverse", "vocabulary.texts"}
     assert not document["loops"].keys() & loops.OF_FLOOR, "the floor has these"
     assert document["loops_ms"] == pytest.approx(sum(document["loops"].values()), abs=1e-3)
     assert document["second_worker_private_mb"] > 0

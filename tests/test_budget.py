@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from starlette.responses import PlainTextResponse
 
 from api.metrics import METRICS
-from api.problems import Shed
+from api.problems import Shed, Waiting
 from index.exact import Exact
 from recsys.budget import PATIENCE, RETRY, Costs
 from recsys.pipeline import Line, Recommender, Surface
@@ -127,12 +127,13 @@ def test_beyond_so_many_requests_at_once_503_is_answered_and_counted():
             await release.wait()
             await PlainTextResponse("done")(scope, receive, send)
 
-        shed = Shed(busy, most=2)
+        waiting = Waiting(2)
+        shed = Shed(busy, waiting)
         transport = httpx.ASGITransport(app=shed)
         before = METRICS.shed._value.get()
         async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
             held = [asyncio.create_task(client.get("/recommend")) for _ in range(2)]
-            while shed._here < 2:  # noqa: ASYNC110  it tells nobody
+            while not waiting.full:  # noqa: ASYNC110  it tells nobody
                 await asyncio.sleep(0)
             refused = await client.get("/recommend")
             release.set()

@@ -57,6 +57,7 @@ def test_a_vocabulary_that_has_grown_is_the_vocabulary_of_all_ids(ids, first, se
     assert list(grown) == ids
     assert len(grown) == len(ids)
     assert np.array_equal(grown.rows([*ids, "\x00 nowhere"]), whole.rows([*ids, "\x00 nowhere"]))
+    assert [grown.row(id_) for id_ in [*ids, "\x00 nowhere"]] == [*range(len(ids)), -1]
     assert np.array_equal(np.asarray(grown.row_keys), whole.row_keys)
     for prefix in {id_[:1] for id_ in ids}:
         assert np.array_equal(grown.starting_with(prefix, 3), whole.starting_with(prefix, 3))

@@ -1,5 +1,6 @@
 """Compiled loops, beside what each says of itself written out in numpy or in plain Python."""
 
+import json
 from collections import Counter
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from index.faiss_flat import ask
 from index.faiss_ivf import FaissIvf, cells_of
 from recsys.candidates import Candidates, fuse
-from recsys.kernels import candidates, cells, features, trees, vectors, vocabulary
+from recsys.kernels import answers, candidates, cells, features, trees, vectors, vocabulary
 from recsys.masks import Mask
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -450,17 +451,48 @@ def test_keys_are_found_however_they_are_spread(seed, n, spread):
     rows = rng.permutation(len(keys)).astype(np.int32)
     near = np.concatenate([keys, keys + np.uint64(1), keys - np.uint64(1), np.array([0, 2**64 - 1], np.uint64)])
     known = dict(zip(keys.tolist(), rows.tolist(), strict=True))
-    assert vocabulary.rows_of(keys, rows, near).tolist() == [known.get(key, -1) for key in near.tolist()]
+    wanted = [known.get(key, -1) for key in near.tolist()]
+    assert vocabulary.rows_of(keys, rows, near).tolist() == wanted
+    assert [vocabulary.row_of(keys, rows, key) for key in near.tolist()] == wanted
 
 
 @quick
-@given(SEEDS, st.integers(0, 60), st.integers(0, 60))
-def test_keys_are_placed_where_they_stand_first(seed, m, n):
+@given(SEEDS, *[st.integers(0, 60)] * 3)
+def test_news_is_what_is_not_known_or_later(seed, t, r, s):
     rng = np.random.default_rng(seed)
     # The lowest bits say where one is looked for: these are alike.
-    keys, among = (rng.integers(0, 25, size, np.uint64) << np.uint64(7) for size in (m, n))
-    first = {key: place for place, key in reversed(list(enumerate(among.tolist())))}
-    assert vocabulary.places_of(keys, among).tolist() == [first.get(key, -1) for key in keys.tolist()]
+    row_keys = rng.permutation(np.arange(70, dtype=np.uint64) << np.uint64(7))
+    rows, times = rng.permutation(70)[:t].astype(np.int32), rng.integers(0, 9, t)
+    recent, seen = (rng.integers(0, 90, size, np.uint64) << np.uint64(7) for size in (r, s))
+    recent_times = rng.integers(0, 9, r)
+    known = dict(zip(row_keys[rows].tolist(), times.tolist(), strict=True))
+    new = [i for i, key in enumerate(recent.tolist()) if recent_times[i] > known.get(key, -1)]
+    others = [i for i, key in enumerate(seen.tolist()) if key not in known]
+    found = vocabulary.news(row_keys, rows, times, recent, recent_times, seen)
+    assert [None if places is None else places.tolist() for places in found] == [new or None, others or None]
+
+
+IDS = st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=12)
+
+
+@given(IDS, st.sampled_from(["", ', "k": 7', ', "é": "x"']))
+def test_items_are_written_as_json(ids, told):
+    heads = [f',"rank":{place + 1}{told}'.encode() for place in range(len(ids))]
+    text = answers.listed(ids, heads, [b',"sources":["a"]}'] * len(ids))
+    wanted = [{"item_id": id_, "rank": place + 1, "sources": ["a"]} for place, id_ in enumerate(ids)]
+    assert [{key: item[key] for key in ("item_id", "rank", "sources")} for item in json.loads(text)] == wanted
+
+
+@quick
+@given(SEEDS, st.integers(0, 70), st.integers(0, 9))
+def test_a_bit_says_who_said_something(seed, many, slots):
+    said = np.random.default_rng(seed).choice(np.array([np.nan, 0, 3], np.float32), (many, slots))
+    if many > answers.MOST:
+        with pytest.raises(ValueError, match="at most 64 can be told apart"):
+            answers.proposers(list(said), slots)
+        return
+    wanted = [sum(1 << i for i in range(many) if not np.isnan(said[i, slot])) for slot in range(slots)]
+    assert answers.proposers(list(said), slots) == wanted
 
 
 def test_a_text_that_was_cut_off_is_no_id():
@@ -485,6 +517,11 @@ def real(*shape):
     return np.zeros(shape, np.float32)
 
 
+def known(times):
+    kinds = ((1, "u8"), (1, "i4"), (times, "i8"), (1, "u8"), (1, "i8"), (0, "u8"))
+    return [np.ones(many, kind) for many, kind in kinds]
+
+
 @pytest.mark.parametrize(
     ("call", "error"),
     [
@@ -499,6 +536,16 @@ def real(*shape):
         (lambda: candidates.summed(whole(2, 3), real(2, 3), whole(1) + 2, real(1)), "row 2 is asked for"),
         (lambda: candidates.without(whole(1, 3), real(1, 3), whole(2), np.array([3])), "must end behind"),
         (lambda: vectors.nearest(real(2, 3), real(2), 1), "one of 3 was wanted"),
+        (lambda: answers.listed(["a"], [b""], []), "as many were wanted"),
+        (lambda: answers.proposers([real(2)], 3), "3 are asked for"),
+        (
+            lambda: vocabulary.news(*known(2)),
+            "one time each",
+        ),
+        (
+            lambda: vocabulary.news(*known(1)),
+            "row 1 is asked for",
+        ),
         (lambda: candidates.blended([(whole(1, 3), real(1, 2))], [((), ())], 5, 5, 60), "of the same queries"),
         (lambda: candidates.blended([(whole(1, 3), real(1, 3))], [((), ())] * 2, 5, 5, 60), "of the same queries"),
         (
@@ -506,6 +553,7 @@ def real(*shape):
             "not one of 9 items",
         ),
         (lambda: vocabulary.rows_of(np.zeros(2, np.uint64), whole(3), np.zeros(1, np.uint64)), "2 keys and 3 rows"),
+        (lambda: vocabulary.row_of(np.zeros(2, np.uint64), whole(3), 0), "2 keys and 3 rows"),
         (lambda: vectors.products(real(2, 4), whole(1, 1), real(1, 3)), "1 of 4 were wanted"),
         (lambda: vectors.products(real(2, 4), whole(1, 1) + 2, real(1, 4)), "row 2 is asked for"),
         (lambda: vectors.diverse(real(2, 4), whole(1, 3), real(4), 0.3, 1), "4 values for 3 slots"),

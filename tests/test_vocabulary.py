@@ -21,6 +21,7 @@ def test_ids_come_back_from_their_rows(ids):
 def test_unknown_ids_have_row_minus_one(ids, other):
     expected = ids.index(other) if other in ids else -1
     assert Vocabulary.of(ids).rows([other]).tolist() == [expected]
+    assert Vocabulary.of(ids).row(other) == expected
 
 
 @given(ids=ids)

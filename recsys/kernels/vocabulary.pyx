@@ -5,6 +5,8 @@ import numpy as np
 
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
 
 
 cdef extern from "portable.h" nogil:
@@ -67,28 +69,75 @@ def rows_of(const uint64_t[::1] keys, const int32_t[::1] rows, const uint64_t[::
     return found
 
 
-def places_of(const uint64_t[::1] keys, const uint64_t[::1] among):
-    """Where each key, uint64 (m,), stands first among others, uint64 (n,): int64 (m,), -1 where it does not."""
-    cdef ptrdiff_t n = among.shape[0], m = keys.shape[0], i
-    cdef uint64_t size = 16, slot
-    while size < <uint64_t> (2 * n):
-        size *= 2
-    found = np.empty(m, np.int64)
+def row_of(const uint64_t[::1] keys, const int32_t[::1] rows, uint64_t wanted):
+    """The row of one key, see :func:`rows_of`; -1 if it is not there."""
+    cdef ptrdiff_t n = keys.shape[0], place
+    if rows.shape[0] != n:
+        raise ValueError(f"{n} keys and {rows.shape[0]} rows: one each was wanted")
+    place = place_of(&keys[0], n, wanted) if n else 0
+    return rows[place] if place < n and keys[place] == wanted else -1
+
+
+cdef object listed(const int32_t *places, ptrdiff_t many):
+    """Places as int64 (many,); None for none."""
+    cdef ptrdiff_t i
+    if not many:
+        return None
+    found = np.empty(many, np.int64)
     cdef int64_t[::1] told = found
-    cdef int64_t[::1] table = np.full(size, -1)
+    for i in range(many):
+        told[i] = places[i]
+    return found
+
+
+def news(const uint64_t[::1] row_keys, const int32_t[::1] rows, const int64_t[::1] times, const uint64_t[::1] recent,
+         const int64_t[::1] recent_times, const uint64_t[::1] seen):
+    """What events say beyond what is known of a user: places among them, int64, ascending; None for nothing.
+
+    Known are the items in ``rows``, int32 (t,), each up to its time, int64 (t,); ``row_keys``: uint64 (n,), the key of
+    each row. First the places in ``recent``, uint64 (r,) keys, whose item is none of those or whose time, int64 (r,), is
+    later; then the places in ``seen``, uint64 (s,) keys, whose item is none of those.
+    """
+    cdef ptrdiff_t n = row_keys.shape[0], t = rows.shape[0], r = recent.shape[0], s = seen.shape[0], i
+    cdef ptrdiff_t new = 0, others = 0
+    cdef uint64_t size = 16, slot, key
+    cdef int32_t *table
+    cdef int32_t *places
+    if times.shape[0] != t or recent_times.shape[0] != r:
+        raise ValueError("rows and keys must have one time each")
+    for i in range(t):
+        if not 0 <= rows[i] < n:
+            raise IndexError(f"row {rows[i]} is asked for, there are {n} keys")
+        FETCH(&row_keys[rows[i]])
+    while size < <uint64_t> (2 * t):
+        size *= 2
+    table = <int32_t *> malloc((size + r + s) * sizeof(int32_t))
+    if table == NULL:
+        raise MemoryError
+    places = table + size
     with nogil:
-        for i in range(n):
-            slot = among[i] & (size - 1)  # keys are hashes
-            while table[slot] >= 0 and among[table[slot]] != among[i]:
+        memset(table, 0xff, size * sizeof(int32_t))
+        for i in range(t):
+            slot = row_keys[rows[i]] & (size - 1)  # keys are hashes
+            while table[slot] >= 0 and row_keys[rows[table[slot]]] != row_keys[rows[i]]:
                 slot = (slot + 1) & (size - 1)
             if table[slot] < 0:
                 table[slot] = i
-        for i in range(m):
-            slot = keys[i] & (size - 1)
-            while table[slot] >= 0 and among[table[slot]] != keys[i]:
+        for i in range(r + s):
+            key = recent[i] if i < r else seen[i - r]
+            slot = key & (size - 1)
+            while table[slot] >= 0 and row_keys[rows[table[slot]]] != key:
                 slot = (slot + 1) & (size - 1)
-            told[i] = table[slot]
-    return found
+            if i < r and (table[slot] < 0 or recent_times[i] > times[table[slot]]):
+                places[new] = i
+                new += 1
+            elif i >= r and table[slot] < 0:
+                places[new + others] = i - r
+                others += 1
+    try:
+        return listed(places, new), listed(places + new, others)
+    finally:
+        free(table)
 
 
 def texts(const uint8_t[::1] text, const int64_t[::1] offsets, const int64_t[::1] rows):

@@ -20,6 +20,7 @@ import hashlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -73,15 +74,13 @@ class RedisStore(RedisItems):
 
     def _checked(self, stored: Any, users: int, keys: int) -> list[tuple[bytes | None, ...]]:
         """What MGET gave of each of so many users, by so many keys; StoreError if it is not that."""
-        if not (
-            isinstance(stored, list)
-            and len(stored) == keys
-            and all(value is None or isinstance(value, bytes) for value in stored)
-        ):
+        if not (isinstance(stored, list) and len(stored) == keys and {*map(type, stored)} <= _STORED):
             raise StoreError(
                 f"{self._server.address} answered MGET of {keys} keys with {stored!r:.80}, not with as"
                 " many values: see that it is a Redis or Valkey server"
             )
+        if users == 1:
+            return [tuple(stored)]
         each = keys // users
         return list(zip(*(stored[part::each] for part in range(each)), strict=True))
 
@@ -143,7 +142,7 @@ class RedisStore(RedisItems):
     async def users(self) -> AsyncIterator[list[str]]:
         """The ids of all users that have a state, without stopping the server."""
         before, after = len(_state_key("")) - 1, 1
-        async for keys in self._scanned(b"recsys:s:{u*"):
+        async for keys in self._scanned(_STATE + b"*"):
             yield [decoded(key[before:-after]) for key in keys]
 
     async def wipe(self) -> int:
@@ -233,18 +232,22 @@ async def opened(state: State) -> AsyncIterator[Store]:
         await client.aclose()
 
 
+_STATE, _SHOWN, _INTERESTS = b"recsys:s:{u", b"recsys:w:{u", b"recsys:i:{u"
+
+
 def _state_key(user: str) -> bytes:
-    return b"recsys:s:{u" + encoded(user) + b"}"
+    return _STATE + encoded(user) + b"}"
 
 
 def _shown_key(user: str) -> bytes:
-    return b"recsys:w:{u" + encoded(user) + b"}"
+    return _SHOWN + encoded(user) + b"}"
 
 
 def _interests_key(user: str) -> bytes:
-    return b"recsys:i:{u" + encoded(user) + b"}"
+    return _INTERESTS + encoded(user) + b"}"
 
 
+@lru_cache(maxsize=16)
 def _vector_prefix(release: str) -> bytes:
     # percent-encoding leaves neither a brace, which would move the hash tag, nor a wildcard of SCAN
     return f"recsys:v:{quote(release, safe='', errors='surrogatepass')}:{{u".encode()
@@ -260,12 +263,19 @@ def _mark(release: str) -> bytes:
 
 
 _PARTS = ("state", "vector", "interests", "shown")
+_STORED = frozenset({bytes, type(None)})
 
 
 def _keys(users: Sequence[str], release: str, *, shown: bool = True) -> list[bytes]:
     """The keys of all parts of users, or of all but the last, one user after the other."""
-    makers = (_state_key, _vector_keys(release), _interests_key, _shown_key)
-    return [key(user) for user in users for key in (makers if shown else makers[:-1])]
+    vectors = _vector_prefix(release)
+    keys: list[bytes] = []
+    for user in users:
+        tag = encoded(user) + b"}"
+        keys += (_STATE + tag, vectors + tag, _INTERESTS + tag)
+        if shown:
+            keys.append(_SHOWN + tag)
+    return keys
 
 
 def _parts(state: UserState, vector_key: Callable[[str], bytes]) -> tuple[bytes | None, ...]:

@@ -1,0 +1,6 @@
+from recsys.arrays import Float32
+
+MOST: int
+
+def listed(ids: list[str], heads: list[bytes], tails: list[bytes]) -> bytes: ...
+def proposers(signals: list[Float32], slots: int) -> list[int]: ...
