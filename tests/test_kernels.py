@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from index.faiss_flat import ask
 from index.faiss_ivf import FaissIvf, cells_of
 from recsys.candidates import Candidates, fuse
-from recsys.kernels import answers, candidates, cells, features, trees, vectors, vocabulary
+from recsys.kernels import answers, candidates, cells, features, states, trees, vectors, vocabulary
 from recsys.masks import Mask
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -553,6 +553,8 @@ def known(times):
             "not one of 9 items",
         ),
         (lambda: vocabulary.rows_of(np.zeros(2, np.uint64), whole(3), np.zeros(1, np.uint64)), "2 keys and 3 rows"),
+        (lambda: states.columns(bytes(30), 4, 4, 1, 1, 0, 1), "hold no 1 records and 1 items"),
+        (lambda: states.columns(bytes(99), 4, 5, 1, 1, 0, 1), "hold no 1 records"),
         (lambda: vocabulary.row_of(np.zeros(2, np.uint64), whole(3), 0), "2 keys and 3 rows"),
         (lambda: vectors.products(real(2, 4), whole(1, 1), real(1, 3)), "1 of 4 were wanted"),
         (lambda: vectors.products(real(2, 4), whole(1, 1) + 2, real(1, 4)), "row 2 is asked for"),

@@ -85,7 +85,7 @@ class UserState:
     @property
     def dismissed(self) -> UInt64:
         """The items whose last event dismissed them, uint64 (m,)."""
-        before = self.seen[self.dropped]
+        before = self.seen[self.dropped] if len(self.seen) else self.seen
         if not np.count_nonzero(self.weights < 0):
             return before
         # The first place of an item is that of its last event.

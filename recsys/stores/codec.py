@@ -39,6 +39,8 @@ import xxhash
 
 from recsys.arrays import Float32, Int64, UInt8, UInt32, UInt64
 from recsys.errors import StoreError
+from recsys.kernels import states
+from recsys.kernels.states import HALF
 from recsys.stores import UserState
 
 _HEAD = Struct("<2sBBI")
@@ -59,16 +61,13 @@ _DTYPES: Mapping[str, np.dtype[Any]] = {
     }.items()
     for name in names
 }
-_HALVES = np.stack([np.arange(256) & 15, np.arange(256) >> 4], axis=1).astype(np.uint8)
-"""The two places in each byte."""
 STAMP = 24
-HALF = 16
 MOST = 2**16 - 1
 
 TRAIN, AGAIN = "run `recsys stream rebuild` to make it again", "PUT it again"
 _NO_KEYS, _NO_WEIGHTS, _NO_TIMES = np.zeros(0, np.uint64), np.zeros(0, np.float32), np.zeros(0, np.int64)
-_NO_MARKS, _NO_FLAGS = np.zeros(0, np.uint32), np.zeros(0, np.bool_)
-for _array in (_NO_KEYS, _NO_WEIGHTS, _NO_TIMES, _NO_MARKS, _NO_FLAGS):
+_NO_MARKS = np.zeros(0, np.uint32)
+for _array in (_NO_KEYS, _NO_WEIGHTS, _NO_TIMES, _NO_MARKS):
     _array.flags.writeable = False
 
 
@@ -213,27 +212,13 @@ def _decode_state(
     told = 4 * w + _room(r, w) if w else 4 * r
     if len(state) != start + (12 + width) * r + (8 + width) * s + told + (s + 7) // 8 + linked:
         raise _damaged(what, f"{len(state)} bytes cannot hold {r} recent and {s} seen items")
+    columns = states.columns(state, start, width, r, s, first, w)
+    if columns is None:
+        raise _damaged(what, "a weight is not in its table")
+    times, weights, dropped = columns
     recent = np.frombuffer(state, "<u8", r, start)
-    seen = np.frombuffer(state, "<u8", s, start := start + 8 * r)
-    offsets = np.frombuffer(state, _OFFSETS[width], r + s, start := start + 8 * s)
-    marks = np.frombuffer(state, "<u4", r, start := start + width * (r + s))
-    start += 4 * r
-    if w:
-        places = _unpacked(np.frombuffer(state, np.uint8, _room(r, w), start + 4 * w), r, w)
-        try:
-            weights = np.frombuffer(state, "<f4", w, start)[places]
-        except IndexError:
-            raise _damaged(what, "a weight is not in its table") from None
-        weights.flags.writeable = False
-    else:
-        weights = np.frombuffer(state, "<f4", r, start)
-    start += told
-    times = _times(offsets, first)
-    dropped = _NO_FLAGS
-    if s:
-        bits = np.frombuffer(state, np.uint8, (s + 7) // 8, start)
-        dropped = np.unpackbits(bits, count=s, bitorder="little").view(np.bool_)
-        dropped.flags.writeable = False
+    seen = np.frombuffer(state, "<u8", s, start + 8 * r)
+    marks = np.frombuffer(state, "<u4", r, start + (8 + width) * (r + s))
     into, absorbed = ((), ()) if not linked else _links(state, len(state) - linked, what)
     return UserState(
         user, vector, recent, weights, times[:r], seen, named, marks, times[r:], dropped, *put, into, absorbed
@@ -326,12 +311,6 @@ def _packed(places: UInt8, table: int) -> bytes:
     both = np.zeros(2 * _room(len(places), table), np.uint8)
     both[: len(places)] = places
     return (both[::2] | both[1::2] << 4).tobytes()
-
-
-def _unpacked(packed: UInt8, places: int, table: int) -> UInt8:
-    if table > HALF:
-        return packed
-    return _HALVES[packed].ravel()[:places]
 
 
 def _table(values: UInt32) -> tuple[UInt32, np.ndarray]:
