@@ -20,7 +20,7 @@ from api.writing import Impressions
 from recsys.arrays import Int32
 from recsys.assembly import Engine
 from recsys.candidates import PROPENSITY, RANK_CONSTANT
-from recsys.kernels.answers import listed, proposers
+from recsys.kernels import answers as kernels
 from recsys.logs.records import Shown
 from recsys.pipeline import RANKER
 from recsys.pipeline import Answer as Ranked
@@ -125,7 +125,7 @@ def listed_of(
     rows, signals = ranked.candidates.rows[place], ranked.candidates.signals
     count = int(np.count_nonzero(rows >= 0))
     names = tuple([name for name in signals if name != PROPENSITY])
-    proposed = proposers([signals[name][place] for name in names], count)
+    proposed = kernels.proposers([signals[name][place] for name in names], count)
     parts = [*degraded, *ranked.degraded]
     tails = [_tail(names, bits) for bits in proposed]
     if explain:
@@ -141,11 +141,11 @@ def listed_of(
         "reason": None if count == len(rows) else _reason(engine, query, count),
         "request_id": secrets.token_hex(8),
     }
-    return Listed(said, listed(engine.items.ids(rows[:count]), _heads(given, count), tails), given)
+    return Listed(said, kernels.listed(engine.items.ids(rows[:count]), _heads(given, count), tails), given)
 
 
 def _explained(
-    engine: Engine, query: Query, surface: str, rows: Int32, sources: list[list[str]], *, ranked: bool
+    engine: Engine, query: Query, surface: str, rows: Int32, sources: Sequence[Sequence[str]], *, ranked: bool
 ) -> list[dict[str, Any]]:
     """Of each item what of the history speaks for it and, where it was ranked, what moved it."""
     there = rows[: len(sources)]
@@ -197,9 +197,9 @@ def _heads(given: int, count: int) -> list[bytes]:
 
 
 @lru_cache(maxsize=1024)
-def _sources(names: tuple[str, ...], bits: int) -> list[str]:
+def _sources(names: tuple[str, ...], bits: int) -> tuple[str, ...]:
     """Those of some sources whose bits are set."""
-    return [name for bit, name in enumerate(names) if bits >> bit & 1]
+    return tuple([name for bit, name in enumerate(names) if bits >> bit & 1])
 
 
 @lru_cache(maxsize=1024)

@@ -17,6 +17,7 @@ from recsys.budget import Costs
 from recsys.candidates import PROPENSITY, Candidates, Unwanted, fill, fuse
 from recsys.errors import SettingsError
 from recsys.fusions import FUSIONS
+from recsys.kernels.answers import MOST
 from recsys.masks import Mask
 from recsys.rankers import RANKERS
 from recsys.retrieval import Blending, Fusion, Parts, Query, Source, Step
@@ -93,8 +94,8 @@ class Answer:
 
     ``levels``: q names, the level of the best thing that filled each list, "none" for an empty one.
     ``degraded``: names of the sources that failed, "fusion" and "ranker" if those did, and of what there was no time
-    for. ``seconds``: how long each stage took: every source with its filters under its name, then "fusion", "ranker",
-    "steps" and "ladder", as far as there are any.
+    for. ``seconds``: how long each stage took: every source under its name, then "fusion", "ranker", "steps" and
+    "ladder", as far as there are any. Filters count with the fusion that sees to them, else with their source.
     """
 
     candidates: Candidates
@@ -141,6 +142,8 @@ class Recommender:
             names = [line.called for line in lines]
             if len(set(names)) < len(names):
                 raise SettingsError(f"a surface names a source twice: {', '.join(names)}; tell them apart by `label`")
+        if (many := len(surface.sources) + len(surface.ladder)) > MOST:
+            raise SettingsError(f"a surface has {many} sources and rungs: at most {MOST} are told apart in an answer")
 
         def build(table: Mapping[str, Callable[..., Any]], line: Line, **more: Any) -> Any:
             try:

@@ -146,6 +146,13 @@ def test_a_source_named_twice_is_refused():
         Recommender.of(Surface(sources=(Line(name="popular"), Line(name="popular"))), PARTS)
 
 
+def test_more_sources_than_can_be_told_apart_are_refused():
+    lines = tuple(Line(name="popular", label=f"p{place}") for place in range(64))
+    assert Recommender.of(Surface(sources=lines), PARTS).recommend([Query(now=NOW)], 3).levels == ("p0",)
+    with pytest.raises(SettingsError, match="65 sources and rungs: at most 64"):
+        Recommender.of(Surface(sources=lines, ladder=(Line(name="popular"),)), PARTS)
+
+
 def test_k_below_one_and_no_queries():
     with pytest.raises(ValueError, match="k is 0"):
         HOME.recommend([Query(now=NOW)], 0)
