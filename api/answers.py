@@ -122,15 +122,13 @@ def listed_of(
 ) -> Listed:
     """What is answered to the query at ``place``; ``given``: how many items were on pages before."""
     # Neither models nor dictionaries: to build and write one for each item costs more than the search.
-    rows, signals = ranked.candidates.rows[place], ranked.candidates.signals
+    rows = ranked.candidates.rows[place]
     count = int(np.count_nonzero(rows >= 0))
-    names = tuple([name for name in signals if name != PROPENSITY])
-    proposed = kernels.proposers([signals[name][place] for name in names], count)
+    names, proposed = ranked.proposers(place)
     parts = [*degraded, *ranked.degraded]
-    tails = [_tail(names, bits) for bits in proposed]
+    tails = [_tail(names, bits) for bits in proposed[:count]]
     if explain:
-        sources = [_sources(names, bits) for bits in proposed]
-        why = _explained(engine, query, surface, rows, sources, ranked=RANKER not in parts)
+        why = _explained(engine, query, surface, rows, ranked.sources(place)[:count], ranked=RANKER not in parts)
         tails = [b"%b,%b" % (tail[:-1], to_json(each)[1:]) for tail, each in zip(tails, why, strict=True)]
     said = {
         **subject,
@@ -197,15 +195,9 @@ def _heads(given: int, count: int) -> list[bytes]:
 
 
 @lru_cache(maxsize=1024)
-def _sources(names: tuple[str, ...], bits: int) -> tuple[str, ...]:
-    """Those of some sources whose bits are set."""
-    return tuple([name for bit, name in enumerate(names) if bits >> bit & 1])
-
-
-@lru_cache(maxsize=1024)
 def _tail(names: tuple[str, ...], bits: int) -> bytes:
     """What is said last of an item: who proposed it."""
-    return b',"sources":%b}' % to_json(_sources(names, bits))
+    return b',"sources":%b}' % to_json([name for bit, name in enumerate(names) if bits >> bit & 1])
 
 
 # Looking a counter up by its labels takes as long as counting.

@@ -22,7 +22,9 @@ from recsys.arrays import Int32
 from recsys.assembly import HOME, Engine
 
 LOOPS = ("candidates", "features", "trees", "vectors", "vocabulary")
-"""The modules of :mod:`recsys.kernels` that an answer goes through, besides the cells of an index."""
+"""The modules of :mod:`recsys.kernels` that an answer goes through from the state of a user to the ids of a list.
+
+Cells of an index are a part of the floor; states that are taken apart and JSON that is written are not among these."""
 OF_FLOOR = frozenset({"trees.score", "candidates.largest", "vectors.nearest"})
 """What the floor has: the trees, and the best of an exact search."""
 

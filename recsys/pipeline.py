@@ -17,7 +17,7 @@ from recsys.budget import Costs
 from recsys.candidates import PROPENSITY, Candidates, Unwanted, fill, fuse
 from recsys.errors import SettingsError
 from recsys.fusions import FUSIONS
-from recsys.kernels.answers import MOST
+from recsys.kernels import answers as kernels
 from recsys.masks import Mask
 from recsys.rankers import RANKERS
 from recsys.retrieval import Blending, Fusion, Parts, Query, Source, Step
@@ -103,11 +103,16 @@ class Answer:
     degraded: tuple[str, ...]
     seconds: Mapping[str, float] = field(default_factory=dict)
 
+    def proposers(self, query: int) -> tuple[tuple[str, ...], list[int]]:
+        """The sources of one query, and of each slot a number whose bit i is set where the i-th proposed its item."""
+        signals = self.candidates.signals
+        names = tuple([name for name in signals if name != PROPENSITY])
+        return names, kernels.proposers([signals[name][query] for name in names], self.candidates.shape[1])
+
     def sources(self, query: int) -> list[list[str]]:
         """For each slot of one query, the sources that proposed its item."""
-        signals = self.candidates.signals.items()
-        said = [(name, (~np.isnan(signal[query])).tolist()) for name, signal in signals if name != PROPENSITY]
-        return [[name for name, proposed in said if proposed[slot]] for slot in range(self.candidates.shape[1])]
+        names, proposed = self.proposers(query)
+        return [[name for bit, name in enumerate(names) if bits >> bit & 1] for bits in proposed]
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,8 +147,8 @@ class Recommender:
             names = [line.called for line in lines]
             if len(set(names)) < len(names):
                 raise SettingsError(f"a surface names a source twice: {', '.join(names)}; tell them apart by `label`")
-        if (many := len(surface.sources) + len(surface.ladder)) > MOST:
-            raise SettingsError(f"a surface has {many} sources and rungs: at most {MOST} are told apart in an answer")
+        if (many := len(surface.sources) + len(surface.ladder)) > kernels.MOST:
+            raise SettingsError(f"a surface has {many} sources and rungs: at most {kernels.MOST} can be told apart")
 
         def build(table: Mapping[str, Callable[..., Any]], line: Line, **more: Any) -> Any:
             try:
