@@ -61,10 +61,14 @@ class Trees:
         if "average_output" in head.splitlines():
             raise ValueError("this booster averages its trees (a forest): boosted ones are evaluated here")
         columns = int(described["max_feature_idx"]) + 1
-        trees = []
+        trees: list[_Tree] = []
+        read: dict[str, _Tree] = {}  # one that stands there often is read once
         for at, section in enumerate(sections):
+            lines = section.split("\n\n")[0]
             try:
-                trees.append(_Tree.of(pairs_of(section.split("\n\n")[0]), columns))
+                if lines not in read:
+                    read[lines] = _Tree.of(pairs_of(lines), columns)
+                trees.append(read[lines])
             except (KeyError, IndexError, ValueError) as error:
                 raise ValueError(f"tree {at} of this booster cannot be evaluated: {error}") from error
         most = max(len(tree.values) for tree in trees)
