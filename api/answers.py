@@ -22,7 +22,7 @@ from recsys.assembly import Engine
 from recsys.candidates import PROPENSITY, RANK_CONSTANT
 from recsys.kernels import answers as kernels
 from recsys.logs.records import Shown
-from recsys.pipeline import RANKER
+from recsys.pipeline import RANKER, among
 from recsys.pipeline import Answer as Ranked
 from recsys.reasons import causes, reasons
 from recsys.retrieval import Query
@@ -126,9 +126,11 @@ def listed_of(
     count = int(np.count_nonzero(rows >= 0))
     names, proposed = ranked.proposers(place)
     parts = [*degraded, *ranked.degraded]
-    tails = [_tail(names, bits) for bits in proposed[:count]]
+    proposed = proposed[:count]
+    tails = [_tail(names, bits) for bits in proposed]
     if explain:
-        why = _explained(engine, query, surface, rows, ranked.sources(place)[:count], ranked=RANKER not in parts)
+        sources = [among(names, bits) for bits in proposed]
+        why = _explained(engine, query, surface, rows, sources, ranked=RANKER not in parts)
         tails = [b"%b,%b" % (tail[:-1], to_json(each)[1:]) for tail, each in zip(tails, why, strict=True)]
     said = {
         **subject,
@@ -197,7 +199,7 @@ def _heads(given: int, count: int) -> list[bytes]:
 @lru_cache(maxsize=1024)
 def _tail(names: tuple[str, ...], bits: int) -> bytes:
     """What is said last of an item: who proposed it."""
-    return b',"sources":%b}' % to_json([name for bit, name in enumerate(names) if bits >> bit & 1])
+    return b',"sources":%b}' % to_json(among(names, bits))
 
 
 # Looking a counter up by its labels takes as long as counting.

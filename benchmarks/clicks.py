@@ -15,9 +15,9 @@ from recsys.assembly import HOME, Engine
 from recsys.catalogue import Catalogue
 from recsys.features import features_of
 from recsys.interactions import Interactions
-from recsys.pipeline import Line, Surface
 from recsys.ranking import Card, Ranker
 from recsys.sections import RankerSettings
+from recsys.surfaces import Line, Surface
 from recsys.users import History, Users
 from training.calibration import platt
 from training.facts import facts_of

@@ -24,9 +24,10 @@ from recsys.evaluation import Recommends, Report, evaluate
 from recsys.interactions import Interactions
 from recsys.masks import Mask
 from recsys.metrics import Ranks, auc
-from recsys.pipeline import Answer, Line, Recommender, Surface
+from recsys.pipeline import Answer, Recommender
 from recsys.sections import ContentSettings, Section
 from recsys.splits import Split
+from recsys.surfaces import Line, Surface
 from training.content import Choice, Described, chosen, learn_content, takers_of
 from training.encoders import encoder_of
 from training.engines import engine_of

@@ -28,10 +28,11 @@ from recsys.datasets import Log, load
 from recsys.datasets.ragged import grouped
 from recsys.errors import SettingsError, unknown_choice
 from recsys.interactions import Interactions, interactions_of
-from recsys.pipeline import Line, Recommender, unseen
+from recsys.pipeline import Recommender
 from recsys.retrieval import SIMILAR_INDEX, Parts, Query, Step
 from recsys.splits import split_at_random
 from recsys.steps.content_outlier import CONTENT, ContentOutlier
+from recsys.surfaces import Line, unseen
 from recsys.topk import best
 from training.data import item_ids
 from training.encoders import encoder_of

@@ -17,9 +17,9 @@ from recsys.catalogue import Catalogue
 from recsys.datasets import Log
 from recsys.errors import SettingsError, TrainingError, unknown_choice
 from recsys.interactions import Interactions, interactions_of
-from recsys.pipeline import Surface
 from recsys.settings import Settings
 from recsys.splits import SPLITS, Split, split_published
+from recsys.surfaces import Surface
 from recsys.vocabulary import Vocabulary
 from training.data import item_ids, read_log
 from training.engines import named, plain

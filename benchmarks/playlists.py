@@ -28,7 +28,6 @@ from recsys.arrays import Float32
 from recsys.assembly import HOME, SIMILAR, Engine, card_of
 from recsys.catalogue import Catalogue
 from recsys.folding.least_squares import LeastSquares, LeastSquaresRule
-from recsys.pipeline import Line, Surface, unseen
 from recsys.playlists.delivery import publish
 from recsys.playlists.editions import Edition, EditionStore
 from recsys.playlists.people import Chosen
@@ -42,6 +41,7 @@ from recsys.sections import USUAL_KINDS
 from recsys.settings import Settings, load_settings
 from recsys.stores import UserState, open_store
 from recsys.stores.embedded import EmbeddedServer
+from recsys.surfaces import Line, Surface, unseen
 from recsys.users import History, Users, fold_all
 from recsys.vocabulary import Vocabulary
 

@@ -20,12 +20,12 @@ from recsys.assembly import HOME, SIMILAR, Engine, card_of
 from recsys.catalogue import Catalogue
 from recsys.folding.least_squares import LeastSquares, LeastSquaresRule
 from recsys.item_lists import ItemLists
-from recsys.pipeline import Line, Surface
 from recsys.releases import GateReport, Manifest, ReleaseStore
 from recsys.retrieval import ITEMS_INDEX, SIMILAR_INDEX
 from recsys.sections import USUAL_KINDS
 from recsys.settings import Settings, load_settings
 from recsys.stores import open_store
+from recsys.surfaces import Line, Surface
 from recsys.users import History, Users, fold_all
 from recsys.vocabulary import Vocabulary
 from training.run import train

@@ -37,7 +37,7 @@ from recsys.item_facts import ItemFacts
 from recsys.item_lists import ItemLists
 from recsys.mapping import load_mapped
 from recsys.masks import Mask
-from recsys.pipeline import Answer, Line, Recommender, Surface, unseen
+from recsys.pipeline import Answer, Recommender
 from recsys.ranking import Ranker
 from recsys.recency import Moving, Recency
 from recsys.releases import Release
@@ -55,6 +55,7 @@ from recsys.sections import Kind, Section
 from recsys.settings import describe
 from recsys.sources.declared_interests import encoded
 from recsys.stores import ItemChange
+from recsys.surfaces import Line, Surface, unseen
 from recsys.users import History, Resolver, Users
 from recsys.vocabulary import Vocabulary
 

@@ -16,8 +16,8 @@ from recsys.arrays import Float32, Float64, Int32
 from recsys.beyond_accuracy import Shown, shown_alone
 from recsys.comparison import Interval, difference, interval, jackknife, loss
 from recsys.evaluation import Progress, Recommends, Report, evaluate, parse
-from recsys.pipeline import Line, Surface
 from recsys.splits import Split
+from recsys.surfaces import Line, Surface
 
 METRICS = ("ndcg@10", "recall@20", "coverage@20", "novelty@20", "diversity@20")
 MAIN = "ndcg@10"

@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from recsys.arrays import Int32
 from recsys.budget import Costs
@@ -21,10 +20,10 @@ from recsys.kernels import answers as kernels
 from recsys.masks import Mask
 from recsys.rankers import RANKERS
 from recsys.retrieval import Blending, Fusion, Parts, Query, Source, Step
-from recsys.sections import Section
 from recsys.sources import SOURCES
 from recsys.steps import STEPS
 from recsys.steps.excluding import Excluding
+from recsys.surfaces import Line, Surface
 from recsys.tracing import Watch, name_of
 
 log = logging.getLogger(__name__)
@@ -32,60 +31,6 @@ log = logging.getLogger(__name__)
 RANKER = "ranker"
 OPTIONAL = ("exploration", "diversity")
 """What steps may say of themselves under ``optional``: the first is left out first where time is short."""
-
-
-class Line(Section):
-    """One source, fusion, ranker or step of a surface: its name and its own options."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    name: str
-    label: str = ""
-    """What answers call a source, and how a fusion tells two of one name apart; its name if empty."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_alone(cls, value: object) -> object:
-        return {"name": value} if isinstance(value, str) else value
-
-    @property
-    def called(self) -> str:
-        """The label, or the name."""
-        return self.label or self.name
-
-
-class Surface(Section):
-    """How one kind of request is answered."""
-
-    sources: tuple[Line, ...]
-    """Asked together; none where everybody gets the ladder."""
-    filters: tuple[Line, ...] = ()
-    """Steps applied in this order to what each source proposed, before anything is compared."""
-    fusion: Line = Line(name="reciprocal-rank")
-    """Makes one list of what is left."""
-    ranker: Line | None = None
-    """Puts that list into another order; none: it stays as the fusion left it."""
-    steps: tuple[Line, ...] = ()
-    """Applied in this order to that list."""
-    ladder: tuple[Line, ...] = ()
-    """Sources asked one after the other while slots are empty; each is a level."""
-    budget_ms: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """What an answer may take; where that is short, steps that are optional and the ranker are left out and named."""
-
-    @field_validator("ranker", mode="before")
-    @classmethod
-    def _without(cls, value: object) -> object:
-        return None if value is False else value
-
-
-def unseen(*sources: Line, fusion: Line | None = None) -> Surface:
-    """The usual surface over these sources: nothing seen, and what is popular where they do not suffice."""
-    return Surface(
-        sources=sources,
-        filters=(Line(name="seen"),),
-        fusion=fusion or Line(name="reciprocal-rank"),
-        ladder=(Line(name="popular"),),
-    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +57,7 @@ class Answer:
     def sources(self, query: int) -> list[list[str]]:
         """For each slot of one query, the sources that proposed its item."""
         names, proposed = self.proposers(query)
-        return [[name for bit, name in enumerate(names) if bits >> bit & 1] for bits in proposed]
+        return [among(names, bits) for bits in proposed]
 
 
 @dataclass(frozen=True, eq=False)
@@ -373,6 +318,11 @@ class Recommender:
             log.exception("the ranker failed, the answer keeps the fusion's order")
             failed.append("ranker")
             return fused
+
+
+def among(names: Sequence[str], bits: int) -> list[str]:
+    """The names whose bits are set, as :meth:`Answer.proposers` gives both."""
+    return [name for bit, name in enumerate(names) if bits >> bit & 1]
 
 
 def _of_all(filters: Sequence[Excluding], query: Query) -> Unwanted:

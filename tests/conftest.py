@@ -89,8 +89,7 @@ def served(folder, *options):
             line = server.stdout.readline()
             assert "http" in line, f"the server did not start: {server.stderr.read()}"
             address = line[line.index("http") :].split()[0]
-            # A server that ended is seen at once; one that is alive may read a large release on a busy machine.
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + 30
             while True:
                 try:
                     if httpx.get(f"{address}/healthz").status_code == 200:

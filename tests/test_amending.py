@@ -13,8 +13,8 @@ from recsys.assembly import HOME, SIMILAR, Engine, card_of
 from recsys.catalogue import Catalogue
 from recsys.folding.linear import Linear, LinearRule
 from recsys.item_lists import ItemLists
-from recsys.pipeline import Line, Surface
 from recsys.retrieval import Query
+from recsys.surfaces import Line, Surface
 from recsys.users import History, Users
 from recsys.vocabulary import Vocabulary
 

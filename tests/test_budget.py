@@ -15,8 +15,9 @@ from api.metrics import METRICS
 from api.problems import Shed, Waiting
 from index.exact import Exact
 from recsys.budget import PATIENCE, RETRY, Costs
-from recsys.pipeline import Line, Recommender, Surface
+from recsys.pipeline import Recommender
 from recsys.retrieval import Parts, Query
+from recsys.surfaces import Line, Surface
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 VECTORS = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)

@@ -22,12 +22,13 @@ from recsys.comparison import jackknife, loss
 from recsys.datasets import DATASETS
 from recsys.errors import SettingsError
 from recsys.interactions import interactions_of
-from recsys.pipeline import Line, Recommender, Surface, unseen
+from recsys.pipeline import Recommender
 from recsys.ranking import Card, Ranker
 from recsys.retrieval import Parts, Query
 from recsys.sections import Kind
 from recsys.settings import load_settings
 from recsys.splits import Split
+from recsys.surfaces import Line, Surface, unseen
 from recsys.terminal import print_stages
 from recsys.vocabulary import Vocabulary
 from training.models import model_of

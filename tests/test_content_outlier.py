@@ -11,9 +11,10 @@ from benchmarks.outliers import measure
 from index import BACKENDS
 from recsys.candidates import Candidates
 from recsys.errors import SettingsError
-from recsys.pipeline import Line, Recommender, Surface
+from recsys.pipeline import Recommender
 from recsys.retrieval import Parts, Query
 from recsys.steps import STEPS
+from recsys.surfaces import Line, Surface
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 MOST = 0.8

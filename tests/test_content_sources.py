@@ -12,10 +12,11 @@ from recsys.errors import SettingsError
 from recsys.fusions.by_takers import ByTakers
 from recsys.item_lists import ItemLists
 from recsys.masks import Mask
-from recsys.pipeline import Line, Recommender, Surface, unseen
+from recsys.pipeline import Recommender
 from recsys.retrieval import Parts, Query
 from recsys.sources.content_nearest import ContentNearest
 from recsys.sources.declared_interests import DeclaredInterests
+from recsys.surfaces import Line, Surface, unseen
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 # Nothing is known of item 4.

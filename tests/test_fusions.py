@@ -12,8 +12,9 @@ from hypothesis.extra import numpy as hnp
 from recsys.candidates import Candidates
 from recsys.errors import SettingsError
 from recsys.fusions import FUSIONS
-from recsys.pipeline import Line, Recommender, Surface, unseen
+from recsys.pipeline import Recommender
 from recsys.retrieval import Parts, Query
+from recsys.surfaces import Line, Surface, unseen
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 N = 10

@@ -11,8 +11,9 @@ from recsys.errors import SettingsError
 from recsys.fusions.reciprocal_rank import ReciprocalRank
 from recsys.item_lists import ItemLists
 from recsys.masks import Mask
-from recsys.pipeline import Line, Recommender, Surface, unseen
+from recsys.pipeline import Recommender
 from recsys.retrieval import Parts, Query
+from recsys.surfaces import Line, Surface, unseen
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 N, D = 30, 4

@@ -20,13 +20,14 @@ from recsys.assembly import HOME, assemble
 from recsys.candidates import Candidates
 from recsys.errors import ReleaseDamaged, SettingsError, TrainingError
 from recsys.features import features_of
-from recsys.pipeline import Line, Recommender, unseen
+from recsys.pipeline import Recommender
 from recsys.rankers import RANKERS
 from recsys.ranking import Card, Ranker, sigmoid
 from recsys.reasons import causes
 from recsys.retrieval import Parts, Query
 from recsys.sections import RankerSettings
 from recsys.settings import load_settings
+from recsys.surfaces import Line, unseen
 from recsys.terminal import print_release
 from recsys.tree_paths import paths_of
 from training.calibration import platt

@@ -259,6 +259,10 @@ def test_directions_fall_into_the_clusters_that_they_were_made_of():
     assert whole.tolist() == [1]
 
 
+# BLAS may compute on lanes behind the end of a small matrix, with what lies there by chance, and the processor notes an
+# invalid operation that no result has a part in (numpy's issue 24067): here once in half a million examples, and not
+# when the same one was tried again. A result that is none fails below.
+@pytest.mark.filterwarnings("ignore:invalid value encountered in matmul:RuntimeWarning")
 @given(asked=queries(), interests=st.integers(1, 3), k=st.integers(1, 12))
 @settings(deadline=None, max_examples=60)
 def test_each_interest_gets_places_by_its_share(asked, interests, k):

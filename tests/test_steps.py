@@ -16,9 +16,10 @@ from recsys.beyond_accuracy import Shown, calibration, category_mix
 from recsys.candidates import EMPTY, Candidates
 from recsys.catalogue import Catalogue
 from recsys.masks import Mask
-from recsys.pipeline import Line, Recommender, Surface
+from recsys.pipeline import Recommender
 from recsys.retrieval import Parts, Query
 from recsys.steps import STEPS
+from recsys.surfaces import Line, Surface
 from recsys.vocabulary import Vocabulary
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)

@@ -7,8 +7,8 @@ import pytest
 from index import load
 from recsys.assembly import assemble
 from recsys.errors import SettingsError
-from recsys.pipeline import Line, unseen
 from recsys.settings import load_settings
+from recsys.surfaces import Line, unseen
 from training.run import train
 from training.surfaces import check_surfaces, surfaces_of
 

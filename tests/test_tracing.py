@@ -15,8 +15,9 @@ from recsys.arrays import unit
 from recsys.attributes import Attributes
 from recsys.catalogue import Catalogue
 from recsys.masks import Mask
-from recsys.pipeline import Line, Recommender, Surface
+from recsys.pipeline import Recommender
 from recsys.retrieval import Parts, Query
+from recsys.surfaces import Line, Surface
 from recsys.tracing import Trace
 from recsys.vocabulary import Vocabulary
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from index import load
 from recsys.assembly import assemble
 from recsys.errors import ReleaseDamaged
-from recsys.pipeline import Line, Surface
 from recsys.releases import ReleaseStore
 from recsys.retrieval import Query
 from recsys.stores import UserState
+from recsys.surfaces import Line, Surface
 from recsys.users import History
 from recsys.vocabulary import keys_of
 

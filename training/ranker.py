@@ -23,12 +23,13 @@ from recsys.errors import DataError, TrainingError
 from recsys.evaluation import evaluate
 from recsys.features import features_of, names_of
 from recsys.interactions import Interactions
-from recsys.pipeline import Answer, Line, Surface
+from recsys.pipeline import Answer
 from recsys.ranking import Card, Ranker
 from recsys.retrieval import Query
 from recsys.sections import RankerSettings
 from recsys.settings import Settings
 from recsys.splits import Split, split_in_time, split_within_users
+from recsys.surfaces import Line, Surface
 from recsys.tables import Table
 from training.calibration import calibration, platt
 from training.facts import facts_of

@@ -9,10 +9,10 @@ from recsys.catalogue import Catalogue
 from recsys.comparison import difference
 from recsys.errors import DataError
 from recsys.interactions import Interactions
-from recsys.pipeline import Line
 from recsys.recency import Recency
 from recsys.retrieval import by_popularity
 from recsys.splits import split_in_time
+from recsys.surfaces import Line
 from recsys.users import History
 from training.facts import MOST_DIFFERENT
 from training.models.popular import popularity_of

@@ -17,13 +17,13 @@ from recsys.errors import SettingsError, unknown_choice
 from recsys.folding import Fold
 from recsys.fusions import FUSIONS
 from recsys.item_lists import ItemLists
-from recsys.pipeline import Line, Surface, unseen
 from recsys.rankers import RANKERS
 from recsys.recency import Recency
 from recsys.retrieval import NO_ROWS, NO_TIMES, SIMILAR_INDEX, Parts
 from recsys.settings import describe
 from recsys.sources import SOURCES
 from recsys.steps import STEPS
+from recsys.surfaces import Line, Surface, unseen
 from recsys.tables import Table
 
 TABLES: Mapping[str, Table[Any]] = {

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from recsys.pipeline import Surface
 from recsys.sections import PlaylistGate, Section
+from recsys.surfaces import Surface
 
 CHUNK = 1024
 """Users that are answered at once: as many as a matrix product likes."""

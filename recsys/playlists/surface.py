@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from recsys.assembly import HOME, Engine
-from recsys.pipeline import Line, Surface
 from recsys.retrieval import SIMILAR_INDEX
+from recsys.surfaces import Line, Surface
 
 PLAYLIST = "playlist"
 CAPS: Mapping[tuple[str, ...], int] = MappingProxyType(

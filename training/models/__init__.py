@@ -14,9 +14,9 @@ from recsys.errors import TrainingError
 from recsys.folding import Fold
 from recsys.interactions import Interactions
 from recsys.item_lists import ItemLists
-from recsys.pipeline import Line, Surface, unseen
 from recsys.retrieval import ITEMS_INDEX
 from recsys.sections import Section
+from recsys.surfaces import Line, Surface, unseen
 from recsys.tables import Table
 from training.config import configured
 

@@ -13,9 +13,9 @@ from recsys.fusions.scored import POOL
 from recsys.fusions.z_score import standardized
 from recsys.interactions import Interactions
 from recsys.metrics import hits_of
-from recsys.pipeline import Line, unseen
 from recsys.retrieval import ITEMS_INDEX
 from recsys.splits import Split, split_in_time, split_within_users
+from recsys.surfaces import Line, unseen
 from recsys.users import History
 from training.models import LISTS, VECTORS, Family, Learned, Model, Progress, Served, matrix_to_learn, model_of, silent
 from training.weighing import FAR, best_weights, pools_of, scales_of
